@@ -1,0 +1,181 @@
+"""Sending a datagram to whoever NOTIFY_SOCKET names. Never blocks on AF_UNIX, decides nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from notifywrap.errors import NotifyError
+from notifywrap.lean import TYPE_CHECKING, NamedTuple, socket
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Address", "Notifier", "parse_address"]
+
+_PATH_LIMIT = (
+    107  # bytes; sun_path is 108: a path ends with a NUL, an abstract name starts with one
+)
+_VSOCK_TIMEOUT_S = 0.25  # the other end is the host of this machine: it answers at once or not
+_ANY = 0xFFFFFFFF  # VMADDR_CID_ANY and VMADDR_PORT_ANY: libsystemd wants a specific peer
+_VSOCK_TYPES = {
+    "vsock": (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET, socket.SOCK_STREAM),
+    "vsock-dgram": (socket.SOCK_DGRAM,),
+    "vsock-seqpacket": (socket.SOCK_SEQPACKET,),
+    "vsock-stream": (socket.SOCK_STREAM,),
+}
+# The receiver's queue or our buffer is full; or nobody holds the address at this moment, as while
+# a manager that binds it anew re-executes itself (PID 1 keeps its socket over daemon-reexec).
+_TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ECONNREFUSED, errno.ENOENT)
+_NO_SUCH_TYPE = (errno.EOPNOTSUPP, errno.ESOCKTNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENODEV)
+_WHY = {
+    errno.ENOENT: "no such file (unset NOTIFY_SOCKET to run without systemd)",
+    errno.ECONNREFUSED: "nobody listens there (unset NOTIFY_SOCKET to run without systemd)",
+    errno.ENOTDIR: "no such file (part of the path is not a directory)",
+    errno.EPROTOTYPE: "it is not a datagram socket",
+    errno.ENOTSOCK: "it is not a socket",
+    errno.EACCES: "permission denied (does the unit's User= or sandbox reach it?)",
+    errno.EPERM: "not permitted (does SystemCallFilter= or a security module forbid it?)",
+    errno.EMSGSIZE: "the message is too long",
+}
+
+
+class Address(NamedTuple):
+    """Where NOTIFY_SOCKET points.
+
+    types  socket types to try, the first that the kernel has is used
+    peer   what sendto() and connect() take
+    """
+
+    family: int
+    types: tuple[int, ...]
+    peer: str | bytes | tuple[int, int]
+
+
+def parse_address(text: str) -> Address:
+    """The address that a NOTIFY_SOCKET value names: /path, @abstract, vsock:CID:PORT and its kin.
+
+    Raises NotifyError for anything else.
+    Source: sd_notify(3), socket_address_parse_unix(), socket_address_parse_vsock().
+    """
+    if text[:1] in ("/", "@"):
+        name = os.fsencode(text)
+        if not 2 <= len(name) <= _PATH_LIMIT:
+            raise _bad(text, f"its length is not in 2..{_PATH_LIMIT} bytes")
+        peer = b"\0" + name[1:] if text[0] == "@" else text
+        return Address(socket.AF_UNIX, (socket.SOCK_DGRAM,), peer)
+    kind, _, rest = text.partition(":")
+    if kind not in _VSOCK_TYPES:
+        raise _bad(text, "it is neither /PATH, @NAME nor vsock:CID:PORT")
+    cid, _, port = rest.partition(":")
+    if not (_is_u32(cid) and _is_u32(port)):
+        raise _bad(text, "CID and PORT of a vsock address are numbers")
+    return Address(socket.AF_VSOCK, _VSOCK_TYPES[kind], (int(cid), int(port)))
+
+
+class Notifier:
+    """Says things to systemd, at the address that NOTIFY_SOCKET had; close() it at the end.
+
+    One socket for a life, but never connected: the address is looked up at each send, so that a
+    manager which binds it anew is found again. Raises NotifyError for an address that cannot be.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._where = parse_address(address)
+        self._socket, self._type = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def check(self) -> None:
+        """Raises NotifyError, saying why, when nobody listens at the address now. Sends nothing."""
+        if self._where.family != socket.AF_UNIX:
+            return  # connecting would already be a message to the host
+        trial, _ = self._open()
+        try:
+            trial.connect(self._where.peer)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise self._unreachable(error) from None
+        finally:
+            trial.close()
+
+    def send(self, datagram: bytes) -> bool:
+        """Sends *datagram*: True when systemd has it, False when not now but maybe later.
+
+        False: systemd's socket is full, or nobody is there just now (it re-executes itself).
+        Raises NotifyError when it can never work.
+        """
+        try:
+            if self._type == socket.SOCK_DGRAM:
+                flags = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+                self._socket.sendto(datagram, flags, self._where.peer)
+            else:
+                self._converse(datagram)
+        except OSError as error:
+            if error.errno in _TRY_AGAIN or isinstance(error, TimeoutError):
+                return False
+            raise self._unreachable(error) from None
+        return True
+
+    def close(self) -> None:
+        """Closes the socket. Nothing can be sent afterwards."""
+        self._socket.close()
+
+    def _open(self) -> tuple[socket.socket, int]:
+        """A socket of the first type that the kernel has, and that type; close-on-exec."""
+        for kind in self._where.types:
+            try:
+                made = socket.socket(self._where.family, kind, 0)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_TYPE or kind == self._where.types[-1]:
+                    raise self._unreachable(error) from None
+            else:
+                return made, kind
+        raise AssertionError("every address has a socket type")
+
+    def _converse(self, datagram: bytes) -> None:
+        """One message over a connection of its own: its end is the message's end (sd_notify(3))."""
+        connection, _ = self._open()
+        try:
+            _bind_privileged(connection)
+            connection.settimeout(_VSOCK_TIMEOUT_S)
+            connection.connect(self._where.peer)
+            while datagram:
+                datagram = datagram[connection.send(datagram, socket.MSG_NOSIGNAL) :]
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)  # the manager's EOF: it has read all of it
+        finally:
+            connection.close()
+
+    def _unreachable(self, error: OSError) -> NotifyError:
+        why = _WHY.get(error.errno or 0) or (error.strerror or str(error)).lower()
+        if error.errno == errno.EAFNOSUPPORT:
+            name = "AF_UNIX" if self._where.family == socket.AF_UNIX else "AF_VSOCK"
+            why = f"RestrictAddressFamilies= lacks {name} (add it in the unit)"
+        return NotifyError(f"cannot reach systemd at NOTIFY_SOCKET={self.address!r}: {why}")
+
+
+def _bind_privileged(connection: socket.socket) -> None:
+    """Shows the host that root sends: from a port below 1024, where we may have one."""
+    for port in range(1023, 0, -1):
+        try:
+            connection.bind((socket.VMADDR_CID_ANY, port))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return  # EACCES: we are not root, and libsystemd goes on then as well
+
+
+def _is_u32(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < _ANY
+
+
+def _bad(text: str, why: str) -> NotifyError:
+    return NotifyError(
+        f"NOTIFY_SOCKET={text!r} is not an address: {why} (unset it to run without systemd)"
+    )
