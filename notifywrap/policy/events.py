@@ -1,0 +1,158 @@
+"""What happens to the machine, and what it wants done: plain values, so that a history is data."""
+
+from __future__ import annotations
+
+from notifywrap.lean import TYPE_CHECKING, Enum, NamedTuple
+
+if TYPE_CHECKING:
+    from notifywrap.policy.exits import ExitStatus
+    from notifywrap.policy.spec import Probe
+
+__all__ = [
+    "Abort",
+    "Action",
+    "CloseAttempt",
+    "Event",
+    "Exit",
+    "Forward",
+    "Level",
+    "Notify",
+    "OpenAttempt",
+    "Outcome",
+    "Sample",
+    "Sampled",
+    "Say",
+    "Signalled",
+    "Stop",
+    "TargetExited",
+    "Timer",
+]
+
+
+class Outcome(Enum):
+    """How one attempt ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"  # the target answered, or its kernel did, and the answer is no
+    TIMED_OUT = "timed out"  # nobody answered in time: a hang, or a machine that is starved
+    BROKEN = "broken"  # the probe itself could not be made; says nothing about the target
+
+
+class Sample(NamedTuple):
+    """The result of one attempt.
+
+    reason   why it did not pass, in a few words for STATUS ("connection refused", "HTTP 503")
+    note     what a passed attempt could not prove; said once, not at every round
+    unheard  true when nothing listened: the attempt cost the target nothing and may be repeated
+             soon
+    found    what discovery found: a probe for each socket
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    note: str = ""
+    unheard: bool = False
+    found: tuple[Probe, ...] = ()
+
+
+class Level(Enum):
+    """Weight of a journal line; the values are syslog's (sd-daemon(3))."""
+
+    ERROR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+    DEBUG = 7
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+class Sampled(NamedTuple):
+    """An attempt ended. *excuse* says why a time-out just now proves nothing; "" when there is no
+    such reason."""
+
+    attempt: int
+    sample: Sample
+    excuse: str = ""
+
+
+class Timer(NamedTuple):
+    """The moment that `next_deadline()` named has come."""
+
+
+class Signalled(NamedTuple):
+    """A signal was delivered to the wrapper. *handled*: the target has a handler of its own for
+    it."""
+
+    signum: int
+    handled: bool = True
+
+
+class TargetExited(NamedTuple):
+    """The target has ended and was reaped."""
+
+    status: ExitStatus
+
+
+class Abort(NamedTuple):
+    """notifywrap itself cannot go on: stop the target and end with 125."""
+
+    reason: str
+
+
+Event = Sampled | Timer | Signalled | TargetExited | Abort
+
+
+# --- actions ------------------------------------------------------------------------------------
+
+
+class OpenAttempt(NamedTuple):
+    """Start an attempt of *probe*; report its Sample, TIMED_OUT at the latest *timeout_s* from
+    now."""
+
+    attempt: int
+    probe: Probe
+    timeout_s: float
+
+
+class CloseAttempt(NamedTuple):
+    """Give an attempt up; no Sample is wanted any more."""
+
+    attempt: int
+
+
+class Notify(NamedTuple):
+    """Send one datagram with these assignments, in order.
+
+    lasts_s  how long it is worth retrying while systemd's socket is full; None: until it is sent
+    """
+
+    assignments: tuple[tuple[str, str], ...]
+    lasts_s: float | None = 0.0
+
+
+class Forward(NamedTuple):
+    """Send this signal to the target."""
+
+    signum: int
+
+
+class Stop(NamedTuple):
+    """Stop the wrapper itself (SIGSTOP) until somebody continues it."""
+
+
+class Say(NamedTuple):
+    """Write one line to the journal."""
+
+    level: Level
+    text: str
+
+
+class Exit(NamedTuple):
+    """End as this says. Always the last action."""
+
+    status: ExitStatus
+
+
+Action = OpenAttempt | CloseAttempt | Notify | Forward | Stop | Say | Exit
