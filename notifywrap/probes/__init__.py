@@ -1,0 +1,135 @@
+"""What can be tried on the target: `open_attempt` starts one non-blocking try of any kind of probe.
+
+A kind's module is imported when the first probe of that kind is opened, so that a service pays in
+memory only for what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+
+from notifywrap.lean import TYPE_CHECKING
+from notifywrap.policy.events import Outcome, Sample
+from notifywrap.policy.spec import (
+    AliveProbe,
+    DiscoverProbe,
+    ExecProbe,
+    FileProbe,
+    HttpProbe,
+    ListenProbe,
+    TcpProbe,
+    UnixProbe,
+)
+
+if TYPE_CHECKING:
+    from notifywrap.policy.spec import Probe
+    from notifywrap.probes.target import Target
+
+__all__ = ["Attempt", "open_attempt", "why"]
+
+
+class Attempt:
+    """One non-blocking try. The supervisor owns the timeout and calls close() in every case.
+
+    Call advance() once right after opening, then whenever the fd is ready or `wake_after_s` seconds
+    have passed, until it returns a Sample. Read fileno(), wants and wake_after_s anew after each
+    call: they change as it goes on.
+
+    wake_after_s  seconds until advance() wants to be called although the fd is silent; None: never
+    pid           the child that an exec probe runs, else 0: whoever reaps it says so with reaped()
+    """
+
+    wake_after_s: float | None = None
+    pid = 0
+
+    @property
+    def wants(self) -> int:
+        """What to poll the fd for: select.POLLIN, select.POLLOUT or 0."""
+        return 0
+
+    def fileno(self) -> int:
+        """What to poll; -1 when there is nothing."""
+        return -1
+
+    def advance(self) -> Sample | None:
+        """Go as far as possible without blocking; the Sample when finished. Raises no OSError."""
+        try:
+            return self._step()
+        except OSError as error:
+            # EMFILE, ENOBUFS, EACCES: our weather, not the target's
+            return Sample(Outcome.BROKEN, why(error))
+
+    def _step(self) -> Sample | None:
+        raise NotImplementedError
+
+    def overdue(self) -> Sample:
+        """The Sample when the timeout strikes: its reason says how far the attempt got."""
+        return Sample(Outcome.TIMED_OUT, "no answer")
+
+    def reaped(self, status: int) -> None:
+        """Told by whoever reaped `pid`: its wait status, as waitpid(2) gave it."""
+
+    def close(self) -> None:
+        """Close and kill whatever the attempt holds. May be called again."""
+
+
+class _Finished(Attempt):
+    """An attempt that was over before it began."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+
+    def _step(self) -> Sample:
+        return self._sample
+
+
+def why(error: OSError) -> str:
+    """What went wrong in the kernel's words, without errno and file name: fit for STATUS."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def open_attempt(probe: Probe, target: Target) -> Attempt:
+    """Start one try of *probe*.
+
+    Never raises OSError: an attempt that cannot be made is a BROKEN one.
+    """
+    try:
+        return _open(probe, target)
+    except OSError as error:
+        return _Finished(Sample(Outcome.BROKEN, why(error)))
+
+
+def _open(probe: Probe, target: Target) -> Attempt:
+    match probe:
+        case AliveProbe():
+            from notifywrap.probes.alive import AliveAttempt
+
+            return AliveAttempt(probe, target)
+        case TcpProbe():
+            from notifywrap.probes.tcp import TcpAttempt
+
+            return TcpAttempt(probe, target)
+        case HttpProbe():
+            from notifywrap.probes.http import HttpAttempt
+
+            return HttpAttempt(probe, target)
+        case ListenProbe():
+            from notifywrap.probes.listen import ListenAttempt
+
+            return ListenAttempt(probe, target)
+        case UnixProbe():
+            from notifywrap.probes.unix import UnixAttempt
+
+            return UnixAttempt(probe, target)
+        case ExecProbe():
+            from notifywrap.probes.exec import ExecAttempt
+
+            return ExecAttempt(probe, target)
+        case FileProbe():
+            from notifywrap.probes.file import FileAttempt
+
+            return FileAttempt(probe, target)
+        case DiscoverProbe():
+            from notifywrap.probes.discover import DiscoverAttempt
+
+            return DiscoverAttempt(probe, target)
