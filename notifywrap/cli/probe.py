@@ -1,0 +1,76 @@
+"""`notifywrap probe PROBE...`: try probes once, by hand or from a script."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from notifywrap.cli.config import DEFAULT_TIMEOUT_S, resolve
+from notifywrap.cli.options import parse_arguments
+from notifywrap.errors import NotifywrapError, SpecError
+from notifywrap.lean import TYPE_CHECKING
+from notifywrap.policy.duration import format_duration, parse_duration
+from notifywrap.policy.events import Level, Outcome
+from notifywrap.policy.exits import USAGE
+from notifywrap.policy.probespec import parse_probe
+from notifywrap.policy.spec import AliveProbe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from notifywrap.policy.spec import Probe
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Try each probe once and say what came of it; 0 when all passed, 1 when one did not, 2 for
+    misuse."""
+    if any(word in ("--help", "-h") for word in argv):
+        from notifywrap.cli import about
+
+        return about.main(("--help", "probe"))
+    try:
+        probes, timeout_s = _understand(argv)
+    except NotifywrapError as error:
+        from notifywrap.cli.journal import Journal
+
+        Journal().say(Level.ERROR, str(error))
+        return USAGE
+    results = [_try(probe, timeout_s) for probe in probes]
+    return 0 if all(results) else 1
+
+
+def _understand(argv: Sequence[str]) -> tuple[list[Probe], float]:
+    arguments = parse_arguments(argv, {"--timeout": False})
+    words = (*arguments.words, *(arguments.command or ()))
+    if not words:
+        raise SpecError(
+            "no probe given: notifywrap probe [--timeout TIME] PROBE..."
+            " (see notifywrap --help probes)"
+        )
+    timeouts = arguments.values.get("--timeout")
+    timeout_s = parse_duration(timeouts[0], "--timeout") if timeouts else DEFAULT_TIMEOUT_S
+    probes = [parse_probe(word, "probe", resolve) for word in words]
+    if any(type(probe) is AliveProbe for probe in probes):
+        raise SpecError("probe: 'alive' is about a target, and `notifywrap probe` has none")
+    return probes, timeout_s
+
+
+def _try(probe: Probe, timeout_s: float) -> bool:
+    from notifywrap.probes.once import run_once
+
+    began = time.monotonic()
+    sample = run_once(probe, None, timeout_s)
+    took = format_duration(time.monotonic() - began)
+    passed = sample.outcome is Outcome.PASSED
+    detail = f": {sample.reason}" if sample.reason else ""
+    note = f" ({sample.note})" if sample.note else ""
+    try:
+        print(f"{'pass' if passed else 'FAIL'}  {probe.text}  {took}{detail}{note}", flush=True)
+    except (
+        BrokenPipeError
+    ):  # `| head`: the exit status still counts, and Python must not complain at its own end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return passed

@@ -1,0 +1,119 @@
+"""`notifywrap [OPTIONS] -- COMMAND`: what ExecStart= runs."""
+
+from __future__ import annotations
+
+import os
+
+from notifywrap.cli.config import make_spec
+from notifywrap.cli.journal import Journal
+from notifywrap.cli.options import OPTIONS, parse_arguments
+from notifywrap.errors import NotifyError, NotifywrapError, SpecError, find_place
+from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.policy.defaults import find_doubts
+from notifywrap.policy.events import Level
+from notifywrap.policy.exits import FAILED
+from notifywrap.protocol.grant import parse_grant
+from notifywrap.protocol.notify import Notifier
+from notifywrap.protocol.wire import build
+from notifywrap.runtime.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from notifywrap.runtime.process import (
+    end_as,
+    inherited_sockets,
+    occupy_standard_streams,
+    spawn,
+    target_environment,
+)
+from notifywrap.runtime.signals import block_all, restore_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from notifywrap.policy.exits import ExitStatus
+    from notifywrap.policy.spec import Spec
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the target until it ends, and end as it ended. Returns only a status of our own."""
+    mask = block_all()
+    occupy_standard_streams()
+    say = Journal().say
+    notifier: Notifier | None = None
+    try:
+        arguments = parse_arguments(argv, OPTIONS)
+        say = Journal(_level(arguments.last("--log-level", "info"))).say
+        address = os.environ.get("NOTIFY_SOCKET")
+        watchdog_s = parse_grant(os.environ, os.getpid()) if address else None
+        spec = make_spec(arguments, watchdog_s)
+        if address:
+            notifier = Notifier(address)
+            notifier.check()
+        for doubt in find_doubts(spec.ready, spec.live, watchdog_s):
+            say(Level.NOTICE, doubt)
+        status = _supervise(spec, notifier, mask, say)
+    except NotifywrapError as error:
+        say(Level.ERROR, str(error))
+        _tell(str(error))
+        return error.exit_status
+    except Exception as error:  # noqa: BLE001 - a bug of ours, before or while the target starts
+        say(Level.ERROR, f"internal error, please report it: {error!r} at {find_place(error)}")
+        return FAILED
+    end_as(status)
+    raise AssertionError("a process that has ended does not come back")
+
+
+def _level(name: str) -> Level:
+    for level in Level:
+        if level.name == name.upper():
+            return level
+    raise SpecError(f"--log-level: {name!r} is not a level (error, warning, notice, info or debug)")
+
+
+def _tell(text: str) -> None:
+    """What went wrong, for `systemctl status`."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        try:
+            Notifier(address).send(build((("STATUS", text),)))
+        except NotifyError:
+            pass  # the journal has it
+
+
+def _supervise(
+    spec: Spec,
+    notifier: Notifier | None,
+    mask: Iterable[int],
+    say: Callable[[Level, str], None],
+) -> ExitStatus:
+    pid = os.getpid()
+    env = target_environment(os.environ, pid)  # before our /proc files are root's
+    prctl(PR_SET_DUMPABLE, 0)  # the target may be the same user: our memory is not for it
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what the target daemonizes stays in its tree, and is reaped
+    sockets = inherited_sockets(os.environ, pid)
+    terminal = 0 if _has_terminal() else None
+    target = spawn(spec.command, env, mask, sigpipe_ignored=spec.sigpipe_ignored, terminal=terminal)
+    try:
+        # Only now: what is imported while the target starts up does not delay it.
+        from notifywrap.probes.target import Target
+        from notifywrap.runtime.signals import SignalPipe
+        from notifywrap.runtime.supervisor import Supervisor
+
+        known = Target(target, frozenset(sockets.values()))
+        supervisor = Supervisor(spec, known, SignalPipe(), notifier, say, terminal)
+    except BaseException:
+        os.kill(target, signal.SIGKILL)  # nobody would look after it
+        os.waitpid(target, 0)
+        raise
+    for fd in sockets:
+        os.close(fd)
+    restore_mask(())
+    return supervisor.run()
+
+
+def _has_terminal() -> bool:
+    """Are we in front on a terminal, that is, run by hand?"""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False  # ENOTTY

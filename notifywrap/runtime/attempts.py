@@ -1,0 +1,145 @@
+"""The attempts in flight: advanced when their descriptor or moment comes, and timed out here, not
+in the probe."""
+
+from __future__ import annotations
+
+import time
+
+from notifywrap import probes
+from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.policy.events import Outcome, Sample, Sampled
+from notifywrap.policy.starvation import find_excuse
+from notifywrap.runtime.lastwords import leave_word, take_back
+from notifywrap.runtime.pressure import RunDelay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from notifywrap.policy.events import OpenAttempt
+    from notifywrap.probes import Attempt
+    from notifywrap.probes.target import Target
+    from notifywrap.runtime.loop import Loop
+
+__all__ = ["Attempts"]
+
+
+class Running:
+    """One attempt in flight."""
+
+    __slots__ = (
+        "attempt",
+        "began",
+        "deadline",
+        "delay",
+        "fd",
+        "last_words",
+        "late_s",
+        "number",
+        "wake_at",
+        "wants",
+    )
+
+    def __init__(
+        self, number: int, attempt: Attempt, now: float, timeout_s: float, delay: float
+    ) -> None:
+        self.number = number
+        self.attempt = attempt
+        self.began = now
+        self.deadline = now + timeout_s
+        self.wake_at: float | None = None
+        self.delay = delay
+        self.late_s = 0.0
+        # A command that hangs must not outlive us: nobody else would ever end it.
+        self.last_words = leave_word(-attempt.pid, signal.SIGKILL) if attempt.pid else ()
+        self.fd = -1
+        self.wants = 0
+
+
+class Attempts:
+    """Opens, drives and closes attempts; reports each one's end as a Sampled event to *report*."""
+
+    def __init__(self, loop: Loop, target: Target, report: Callable[[Sampled], None]) -> None:
+        self._loop = loop
+        self._target = target
+        self._report = report
+        self._running: dict[int, Running] = {}
+        self._run_delay = RunDelay()
+
+    def next_deadline(self) -> float | None:
+        """The earliest moment at which an attempt wants to be woken or times out."""
+        moments = [
+            running.deadline if running.wake_at is None else min(running.deadline, running.wake_at)
+            for running in self._running.values()
+        ]
+        return min(moments, default=None)
+
+    def open(self, action: OpenAttempt, now: float) -> None:
+        """Start an attempt. It may end at once."""
+        attempt = probes.open_attempt(action.probe, self._target)
+        running = Running(action.attempt, attempt, now, action.timeout_s, self._run_delay.read())
+        self._running[action.attempt] = running
+        self._advance(running)
+
+    def close(self, number: int) -> None:
+        """Give an attempt up. Nothing happens when it has ended."""
+        running = self._running.pop(number, None)
+        if running is not None:
+            self._unwatch(running)
+            take_back(running.last_words)
+            running.attempt.close()
+
+    def close_all(self) -> None:
+        """Give every attempt up."""
+        for number in list(self._running):
+            self.close(number)
+
+    def wake(self, now: float, late_s: float) -> None:
+        """Advance what wanted to be woken by now, time out what has had its time."""
+        for running in list(self._running.values()):
+            running.late_s = max(running.late_s, late_s)
+            if running.wake_at is not None and running.wake_at <= now:
+                running.wake_at = None
+                self._advance(running)
+            if running.deadline <= now and running.number in self._running:
+                self._time_out(running, now)
+
+    def reaped(self, pid: int, status: int) -> None:
+        """A child that is not the target has been reaped: an exec probe, or somebody's orphan."""
+        for running in list(self._running.values()):
+            if running.attempt.pid == pid:
+                running.attempt.reaped(status)
+                self._advance(running)
+
+    def _advance(self, running: Running) -> None:
+        if running.number not in self._running:
+            return  # given up by what an earlier call of this turn led to
+        sample = running.attempt.advance()
+        if sample is not None:
+            self._end(running, sample, "")
+            return
+        wake_after_s = running.attempt.wake_after_s
+        running.wake_at = None if wake_after_s is None else time.monotonic() + wake_after_s
+        fd, wants = running.attempt.fileno(), running.attempt.wants
+        if (fd, wants) != (running.fd, running.wants):
+            self._unwatch(running)
+            if fd >= 0 and wants:
+                running.fd, running.wants = fd, wants
+                self._loop.watch(fd, wants, lambda: self._advance(running))
+
+    def _time_out(self, running: Running, now: float) -> None:
+        # What woke us late may have kept us from an answer that is already here: look once more.
+        sample = running.attempt.advance() or running.attempt.overdue()
+        excuse = ""
+        if sample.outcome is Outcome.TIMED_OUT:
+            waited_s = self._run_delay.read() - running.delay
+            excuse = find_excuse(now - running.began, running.late_s, waited_s)
+        self._end(running, sample, excuse)
+
+    def _end(self, running: Running, sample: Sample, excuse: str) -> None:
+        self.close(running.number)
+        self._report(Sampled(running.number, sample, excuse))
+
+    def _unwatch(self, running: Running) -> None:
+        if running.fd >= 0:
+            self._loop.forget(running.fd)
+            running.fd, running.wants = -1, 0

@@ -1,0 +1,221 @@
+"""The target: started into the world that systemd made, and its end mirrored."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from notifywrap.errors import CommandError, NotifywrapError
+from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.policy.exits import CANNOT_EXECUTE, NOT_FOUND
+from notifywrap.runtime.lastwords import leave_word
+from notifywrap.runtime.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
+from notifywrap.runtime.signals import ALL, CAUGHT, restore_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from notifywrap.policy.exits import ExitStatus
+
+__all__ = [
+    "end_as",
+    "inherited_sockets",
+    "occupy_standard_streams",
+    "pass_terminal",
+    "spawn",
+    "target_environment",
+]
+
+LISTEN_FDS_START = 3  # sd_listen_fds(3)
+# What is between systemd and the wrapper, not for the target.
+_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDFDID")
+
+
+def target_environment(environ: Mapping[str, str], pid: int) -> dict[str, str]:
+    """The environment that the target gets, but for the variables that name its own pid.
+
+    pid  of the wrapper
+    """
+    env = {k: v for k, v in environ.items() if k not in _OURS and not k.startswith("NOTIFYWRAP_")}
+    if env.get("LC_CTYPE") == "C.UTF-8" and not _was_given("LC_CTYPE"):
+        del env["LC_CTYPE"]  # Python set it for itself and its children (PEP 538); systemd did not
+    if env.get("LISTEN_PID") == str(pid):
+        env["LISTEN_PID"] = ""  # to be the target's own, see _become_target()
+    return env
+
+
+def _was_given(name: str) -> bool:
+    """Was this variable there when the wrapper was executed? Source: proc(5), /proc/pid/environ."""
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            block = file.read()
+    except OSError:
+        return True
+    return any(entry.startswith(name.encode() + b"=") for entry in block.split(b"\0"))
+
+
+def inherited_sockets(environ: Mapping[str, str], pid: int) -> dict[int, int]:
+    """The file descriptors of a socket-activated service and their inodes.
+
+    Source: sd_listen_fds(3). Ends at the first descriptor that is not there: then the count lies.
+    """
+    found: dict[int, int] = {}
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") == str(pid) and count.isascii() and count.isdigit():
+        for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + int(count[:9])):
+            try:
+                if not os.get_inheritable(fd):
+                    break  # what we were given is not close-on-exec: this one is our own
+                found[fd] = os.fstat(fd).st_ino
+            except OSError:
+                break
+    return found
+
+
+def occupy_standard_streams() -> None:
+    """Put /dev/null where stdin, stdout or stderr was closed; the target finds them closed still.
+
+    Else a pipe or a socket of ours would get number 2, and our journal lines with it.
+    """
+    try:
+        while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+            pass
+    except OSError:
+        return  # no /dev/null
+    os.close(fd)
+
+
+def spawn(
+    argv: Sequence[str],
+    env: dict[str, str],
+    mask: Iterable[int],
+    *,
+    sigpipe_ignored: bool = True,
+    terminal: int | None = None,
+) -> int:
+    """Start the target and return its pid once it is really executing *argv*.
+
+    mask      the signal mask it gets; all signals are blocked around this call, so that none is
+              lost in the gap
+    terminal  fd of the controlling terminal that the target is to have, None for a session of its
+              own
+
+    Raises CommandError when *argv* cannot be executed; then nothing is left running.
+    """
+    parent = os.getpid()
+    dispositions = _dispositions(sigpipe_ignored)
+    report, failure = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = os.fork()
+    except OSError as error:  # EAGAIN: LimitNPROC= or TasksMax= is used up
+        os.close(report)
+        os.close(failure)
+        hint = "LimitNPROC= counts the threads of the user, TasksMax= those of the unit"
+        raise NotifywrapError(f"cannot start a process: {error.strerror} ({hint})") from None
+    if pid == 0:
+        try:
+            _become_target(argv, env, mask, dispositions, terminal, parent)
+        except OSError as error:
+            os.write(failure, str(error.errno).encode())
+        except ValueError:  # Python's own refusal of what exec(3) would not take either
+            os.write(failure, str(errno.EINVAL if argv[0] else errno.ENOENT).encode())
+        finally:
+            os._exit(NOT_FOUND)
+    os.close(failure)
+    leave_word(pid, signal.SIGCONT)  # or it would act on its PDEATHSIG only when not stopped
+    with os.fdopen(report, "rb") as file:  # end of file is exec's own close of it
+        number = file.read()
+    if number:
+        os.waitpid(pid, 0)
+        if terminal is not None:
+            pass_terminal(terminal, pid, os.getpgrp())
+        raise _cannot_execute(argv[0], int(number), env)
+    return pid
+
+
+def _dispositions(sigpipe_ignored: bool) -> dict[signal.Signals, signal._HANDLER]:
+    """What the target is to find where it is not what we have."""
+    found = {
+        # Were it ignored, the kernel would reap the target and tell nobody how it ended.
+        signal.SIGCHLD: signal.signal(signal.SIGCHLD, signal.SIG_DFL),
+        # CPython ignores both; systemd leaves SIGXFSZ alone and ignores SIGPIPE (systemd.exec(5),
+        # IgnoreSIGPIPE=).
+        signal.SIGXFSZ: signal.SIG_DFL,
+        signal.SIGPIPE: signal.SIG_IGN if sigpipe_ignored else signal.SIG_DFL,
+    }
+    if callable(signal.getsignal(signal.SIGINT)):
+        # Python's own handler would swallow one that is pending.
+        found[signal.SIGINT] = signal.SIG_DFL
+    return found
+
+
+def _become_target(
+    argv: Sequence[str],
+    env: dict[str, str],
+    mask: Iterable[int],
+    dispositions: Mapping[signal.Signals, signal._HANDLER],
+    terminal: int | None,
+    parent: int,
+) -> None:
+    """Runs in the child; does not return."""
+    if terminal is None:
+        os.setsid()
+    else:
+        group = os.getpgrp()
+        os.setpgid(0, 0)
+        pass_terminal(terminal, group, os.getpid())
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(NOT_FOUND)
+    pid = str(os.getpid())
+    for name in ("LISTEN_PID", "SYSTEMD_EXEC_PID"):
+        if name in env and (name != "LISTEN_PID" or not env[name]):
+            env[name] = pid
+    for signum, disposition in dispositions.items():
+        signal.signal(signum, disposition)
+    restore_mask(mask)
+    os.execvpe(argv[0], list(argv), env)
+
+
+def _cannot_execute(command: str, number: int, env: Mapping[str, str]) -> CommandError:
+    if number in (errno.ENOENT, errno.ENOTDIR) and command and "/" not in command:
+        return CommandError(
+            f"cannot start {command!r}: not found in PATH={env.get('PATH', '')}", NOT_FOUND
+        )
+    if number in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(command):
+        return CommandError(f"cannot start {command!r}: no such file", NOT_FOUND)
+    reason = {
+        errno.ENOENT: "its interpreter or loader does not exist (see its first line, or ldd)",
+        errno.EACCES: "permission denied (is it an executable file? NoExecPaths=? noexec mount?)",
+        errno.ENOEXEC: "not a program (a script needs a first line such as #!/bin/sh)",
+    }.get(number, os.strerror(number))
+    return CommandError(f"cannot start {command!r}: {reason}", CANNOT_EXECUTE)
+
+
+def pass_terminal(terminal: int, giver: int, taker: int) -> None:
+    """Make *taker* the terminal's foreground process group, if *giver* is that now.
+
+    Whoever is in the background must not take it: it is the shell's then, or another job's.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTTOU,))  # it would stop us
+    try:
+        if os.tcgetpgrp(terminal) == giver:
+            os.tcsetpgrp(terminal, taker)
+    except OSError:
+        pass  # ENOTTY, EIO: the terminal went away, and with it the question who is in front
+    restore_mask(mask)
+
+
+def end_as(status: ExitStatus) -> None:
+    """End this process as the target ended: same exit status, or killed by the same signal,
+    without a core dump."""
+    if status.signum and os.getpid() != 1:  # the kernel spares pid 1 its own signals
+        prctl(
+            PR_SET_DUMPABLE, 0
+        )  # else the core would be the wrapper's, which nobody wants to debug
+        signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+        if status.signum in CAUGHT:  # all others still do what they do by default
+            signal.signal(status.signum, signal.SIG_DFL)
+        os.kill(os.getpid(), status.signum)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (status.signum,))
+    os._exit(status.shell_code)
