@@ -1,0 +1,69 @@
+"""A client for daemons in a lab: it has to run in there, where the network is.
+
+client.py first UNIT TIMES PORT REQUEST ANSWER
+    start it, ask at once, stop it; prints the list of replies
+client.py load PORT SECONDS CLIENTS REQUEST ANSWER
+    ask again and again; prints {"answered": N, "failed": N}
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+
+def ask(port: int, request: bytes, until: bytes = b"") -> bytes:
+    """The reply to *request*: all of it, or up to *until*."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(request)
+        reply = b""
+        while not (until and until in reply):
+            data = connection.recv(65536)
+            if not data:
+                break
+            reply += data
+    return reply
+
+
+def first(unit: str, times: str, port: str, request: str, answer: str) -> None:
+    replies = []
+    for _ in range(int(times)):
+        subprocess.run(["systemctl", "start", unit], check=True)
+        try:
+            reply = ask(int(port), request.encode(), answer.encode())
+        except OSError as error:
+            reply = repr(error).encode()
+        replies.append(reply.decode(errors="replace"))
+        subprocess.run(["systemctl", "stop", unit], check=True)
+    print(json.dumps(replies))
+
+
+def load(port: str, seconds: str, clients: str, request: str, answer: str) -> None:
+    deadline = time.monotonic() + float(seconds)
+    count = {"answered": 0, "failed": 0}
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            try:
+                reply = ask(int(port), request.encode(), answer.encode())
+            except OSError:
+                reply = b""
+            with lock:
+                count["answered" if answer.encode() in reply else "failed"] += 1
+            if time.monotonic() >= deadline:
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(int(clients))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(count))
+
+
+{"first": first, "load": load}[sys.argv[1]](*sys.argv[2:])

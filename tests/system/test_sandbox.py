@@ -1,0 +1,144 @@
+"""In a hardened unit all works as outside, or one line says which setting is in the way."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hosts import PYTHON, REPOSITORY, TARGETS, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from systemd_host import SystemdHost
+
+    from tests.conftest import Lab
+
+pytestmark = pytest.mark.systemd
+
+HOME = "opt/notifywrap-under-test"
+LAUNCHER = f"""\
+#!/usr/bin/python3 -I
+import sys
+sys.path.insert(0, "/{HOME}")
+from notifywrap.cli.__main__ import main
+sys.exit(main())
+"""
+WRAPPER = (f"/{HOME}/notifywrap-program",)
+SERVER = (*PYTHON, f"/{HOME}/server.py")
+
+STRICT = {
+    "CapabilityBoundingSet": "",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "ProcSubset": "pid",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHome": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectProc": "invisible",
+    "ProtectSystem": "strict",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces": "yes",
+    "SystemCallArchitectures": "native",
+    "SystemCallFilter": "@system-service",
+}
+USERS: dict[str, dict[str, str]] = {
+    "root": {},
+    "nobody": {"User": "nobody"},
+    "dynamic": {"DynamicUser": "yes"},
+}
+EACH_USER = [  # the strictest always, the others in the full run
+    pytest.param(user, marks=() if user == "dynamic" else pytest.mark.slow) for user in USERS
+]
+
+
+@pytest.fixture
+def home(lab: Lab) -> None:
+    """The package where every user of the lab can read it: the repository may be in a home."""
+    home = lab.root / HOME
+    if home.exists():
+        return
+    (home / "notifywrap").parent.mkdir(parents=True)
+    ignored = shutil.ignore_patterns("__pycache__", "testing")
+    shutil.copytree(REPOSITORY / "notifywrap", home / "notifywrap", ignore=ignored)
+    shutil.copy(TARGETS / "server.py", home)
+    program = home / Path(WRAPPER[0]).name
+    program.write_text(LAUNCHER)
+    for path in [home, *home.rglob("*")]:
+        path.chmod(0o755)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("user", EACH_USER)
+def test_hardened_unit_becomes_ready_and_a_hang_in_it_is_found(
+    make_systemd: Callable[[], SystemdHost], user: str
+) -> None:
+    """Without AF_NETLINK, with half of /proc hidden: the accept check must not become a formality.
+
+    For http, tcp and zero-config, side by side.
+    """
+    http, tcp, nothing = (free_port() for _ in range(3))
+    scenes = {
+        "http": (["--probe", f"http://127.0.0.1:{http}/"], ["--speaks", "http", http]),
+        "tcp": (["--probe", f"tcp:{tcp}"], [tcp]),
+        "zero-config": ([], [nothing]),
+    }
+    hosts = {kind: make_systemd() for kind in scenes}
+    settings: dict[str, Any] = {**STRICT, **USERS[user]}
+    for kind, (options, target) in scenes.items():
+        started = hosts[kind].start(
+            options, [*SERVER, *target], watchdog_s=1.0, wrapper=WRAPPER, **settings
+        )
+        assert started.ok, f"{kind}: {hosts[kind].journal()}"
+        assert "Seccomp:\t2" in Path(f"/proc/{hosts[kind].target_pid}/status").read_text()
+        assert "not verified" not in hosts[kind].journal()
+    for host in hosts.values():
+        host.wait_fed_for(0.5)
+    for host in hosts.values():
+        host.signal_target("USR1")  # deaf: alive, and accepts no more
+    results = {kind: host.wait_end().result for kind, host in hosts.items()}
+    assert results == dict.fromkeys(scenes, "watchdog")
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("user", EACH_USER)
+def test_stopped_target_is_found_in_a_hardened_unit(
+    systemd: SystemdHost, port: str, user: str
+) -> None:
+    """That it is stopped is seen in /proc, or told by wait(2) where that is hidden."""
+    settings: dict[str, Any] = {**STRICT, **USERS[user], "wrapper": WRAPPER}
+    options = ["--ready", f"listen:{port}", "--live", "alive"]
+    assert systemd.start(options, [*SERVER, port], watchdog_s=1.0, **settings).ok
+    systemd.freeze_target()
+    assert systemd.wait_end().result == "watchdog"
+
+
+@pytest.mark.usefixtures("home")
+def test_foreign_listener_is_seen_through_in_a_hardened_unit(
+    systemd: SystemdHost, port: str
+) -> None:
+    """Whose socket it is must be known without seeing anybody else's processes."""
+    systemd.run_outside(["/usr/bin/python3", "-I", "-S", f"/{HOME}/server.py", port])
+    settings: dict[str, Any] = {**STRICT, "DynamicUser": "yes", "wrapper": WRAPPER}
+    target = [*SERVER, "--stubborn", port]
+    systemd.start(["--probe", f"tcp:{port}"], target, wait=False, **settings)
+    systemd.wait_status(rf"waiting for tcp:{port}.*held by another")
+    assert systemd.state == "activating"
+
+
+@pytest.mark.usefixtures("home")
+def test_unit_without_af_unix_is_told_so_in_one_line(systemd: SystemdHost, port: str) -> None:
+    """Nothing can be said to systemd then: better no start than one that times out."""
+    settings = {"RestrictAddressFamilies": "AF_INET AF_INET6", "wrapper": WRAPPER}
+    started = systemd.start(["--probe", f"tcp:{port}"], [*SERVER, port], **settings)
+    assert not started.ok
+    assert systemd.wait_end() == ("exit-code", "exited", 125)
+    systemd.wait_line("notifywrap: .*RestrictAddressFamilies= lacks AF_UNIX")
+    assert "listening" not in systemd.journal(), "the target was not started"
+    assert systemd.pids() == []
