@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from notifywrap import __version__
+from notifywrap.cli.journal import Journal, show
+from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.lean import TYPE_CHECKING
-from notifywrap.policy.exits import USAGE
+from notifywrap.policy.events import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,20 +138,13 @@ TOPICS = {
 
 def main(words: Sequence[str]) -> int:
     """Print the version or the help on a topic."""
-    if words[0] == "--version":
-        return _print(f"notifywrap {__version__}\n")
     topic = words[1] if len(words) > 1 else ""
-    if topic not in TOPICS:
-        known = ", ".join(name for name in TOPICS if name)
-        sys.stderr.write(f"notifywrap: --help: no topic {topic!r} (there are {known})\n")
-        return USAGE
-    return _print(TOPICS[topic])
-
-
-def _print(text: str) -> int:
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `notifywrap --help | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if topic not in TOPICS:
+            known = ", ".join(name for name in TOPICS if name)
+            raise SpecError(f"--help: no topic {topic!r} (there are {known})")
+        show(f"notifywrap {__version__}\n" if words[0] == "--version" else TOPICS[topic])
+    except NotifywrapError as error:
+        Journal().say(Level.ERROR, str(error))
+        return error.exit_status
     return 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 
+from notifywrap.errors import NotifywrapError
 from notifywrap.policy.events import Level
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "show"]
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 LONGEST = 1000  # characters of 4 bytes at most: a pipe takes PIPE_BUF bytes at once, or nothing
 
 
@@ -39,3 +40,18 @@ class Journal:
                 os.write(STDERR, line.encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # EBADF, EPIPE, EAGAIN: nobody reads, and there is nobody to tell
+
+
+def show(text: str) -> None:
+    """Write what was asked for to stdout. A reader that has seen enough (`| head -1`) is no error.
+
+    Raises NotifywrapError when it cannot be written: a full disk must not look like an answer.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[os.write(STDOUT, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise NotifywrapError(f"cannot write to stdout: {error.strerror}") from None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 
 from notifywrap.cli.config import DEFAULT_TIMEOUT_S, resolve
+from notifywrap.cli.journal import Journal, show
 from notifywrap.cli.options import parse_arguments
 from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.duration import format_duration, parse_duration
 from notifywrap.policy.events import Level, Outcome
-from notifywrap.policy.exits import USAGE
 from notifywrap.policy.probespec import parse_probe
 from notifywrap.policy.spec import AliveProbe
 
@@ -33,12 +31,10 @@ def main(argv: Sequence[str]) -> int:
         return about.main(("--help", "probe"))
     try:
         probes, timeout_s = _understand(argv)
+        results = [_try(probe, timeout_s) for probe in probes]
     except NotifywrapError as error:
-        from notifywrap.cli.journal import Journal
-
         Journal().say(Level.ERROR, str(error))
-        return USAGE
-    results = [_try(probe, timeout_s) for probe in probes]
+        return error.exit_status
     return 0 if all(results) else 1
 
 
@@ -67,10 +63,5 @@ def _try(probe: Probe, timeout_s: float) -> bool:
     passed = sample.outcome is Outcome.PASSED
     detail = f": {sample.reason}" if sample.reason else ""
     note = f" ({sample.note})" if sample.note else ""
-    try:
-        print(f"{'pass' if passed else 'FAIL'}  {probe.text}  {took}{detail}{note}", flush=True)
-    except (
-        BrokenPipeError
-    ):  # `| head`: the exit status still counts, and Python must not complain at its own end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show(f"{'pass' if passed else 'FAIL'}  {probe.text}  {took}{detail}{note}\n")
     return passed

@@ -19,6 +19,7 @@ __all__ = ["as_live", "choose_live", "choose_times", "find_doubts"]
 LOOPBACK = ("127.0.0.1", "::1")
 PERIOD_MOST_S = 10.0
 TIMEOUT_MOST_S = 5.0
+LEAST_S = 0.010  # below this a round is a busy loop, and an attempt is over before it began
 
 
 def as_live(probe: Probe) -> Probe:
@@ -55,6 +56,10 @@ def choose_times(
     time until the next.
     Raises SpecError when what was asked for would let the watchdog fire on a healthy target.
     """
+    for option, length_s in (("--period", period_s), ("--timeout", timeout_s)):
+        if length_s is not None and length_s < LEAST_S:
+            least = format_duration(LEAST_S)
+            raise SpecError(f"{option}: {length_s:g}s is too short ({least} at least)")
     quarter_s = PERIOD_MOST_S if watchdog_s is None else watchdog_s / 4
     period = min(quarter_s, PERIOD_MOST_S) if period_s is None else period_s
     timeout = min(quarter_s, TIMEOUT_MOST_S) if timeout_s is None else timeout_s

@@ -59,6 +59,7 @@ class Supervisor:
         terminal: int | None = None,
     ) -> None:
         self._spec = spec
+        self._target = target
         self._pid = target.pid
         self._signals = signals
         self._say = say
@@ -185,6 +186,8 @@ class Supervisor:
 
     def _notify(self, action: Notify) -> None:
         self._outbox.put(action, time.monotonic())
+        if action.lasts_s is None:  # the state has changed: what was remembered for the last one
+            self._target.relax()  # is memory that may go back
 
     def _forward(self, action: Forward) -> None:
         self._kill(action.signum)

@@ -113,3 +113,10 @@ def test_a_host_that_is_none_is_refused(host: str):
     """Whatever the resolver or IDNA thinks of it."""
     with pytest.raises(SpecError, match=r"^--probe: "):
         resolve(host, 80, "--probe")
+
+
+@pytest.mark.parametrize("option", ["--period", "--timeout"])
+def test_a_round_that_would_be_a_busy_loop_is_refused(option: str):
+    """One wrong unit of time must not cost a core on a thousand machines."""
+    with pytest.raises(SpecError, match=f"{option}: .* too short"):
+        spec(option, "1us", watchdog_s=10)

@@ -81,3 +81,15 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str]):
     )  # fmt: skip
     os.close(writer)
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["probe", "file:/"]])
+def test_a_full_disk_does_not_look_like_an_answer(words: list[str]):
+    """A script that keeps the answer in a file would go on with an empty one."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command_line(*words), stdout=full, stderr=subprocess.PIPE, text=True,
+            env=clean_environment(), timeout=20, check=False,
+        )  # fmt: skip
+    assert done.stderr == "<3>notifywrap: cannot write to stdout: No space left on device\n"
+    assert done.returncode == 125

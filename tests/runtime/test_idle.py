@@ -25,7 +25,9 @@ def settle(inbox: Inbox, pings: int) -> None:
         inbox.wait("WATCHDOG", "1")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["http", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "http")]
+)
 def test_a_live_round_takes_three_wake_ups_at_most(inbox: Inbox, tmp_path: Path, kind: str):
     """Two hundred wrapped services on a laptop: each wake-up is paid two hundred times."""
     command, options = serving("tcp" if kind == "listen" else kind, tmp_path)

@@ -88,6 +88,7 @@ def test_a_hung_one_is_restarted_without_options(unit: UnitMaker, daemon: Daemon
     assert "Failed with result 'watchdog'" in one.journal()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("daemon", ["nginx", "apache"], indirect=True)
 def test_workers_that_hang_are_found_though_their_master_works(
     unit: UnitMaker, daemon: Daemon

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.systemd
 
 
+@pytest.mark.slow
 def test_nginx_takes_its_new_configuration(unit: UnitMaker, tmp_path: Path) -> None:
     """All its workers are replaced, and the sockets live on: nothing here is a reason to act."""
     daemon = nginx(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hosts import SERVER, Host
 
 
@@ -18,6 +19,7 @@ def test_reload_is_over_when_the_target_serves_again(host: Host, port: str) -> N
     assert host.wrapper_pid == wrapper
 
 
+@pytest.mark.slow
 def test_reload_does_not_stop_the_pings(host: Host, port: str) -> None:
     """The watchdog runs on during a reload, in systemd as in here."""
     target = [*SERVER, "--reload", "0", port]

@@ -8,6 +8,7 @@ from hosts import OBEY, SERVER, Host, Outcome
 SOON_S = 0.5  # an idle machine takes some milliseconds
 
 
+@pytest.mark.slow
 def test_start_returns_when_the_target_listens_and_not_before(host: Host, port: str) -> None:
     """Units ordered after this one count on it: they connect at once."""
     started = host.start(["--probe", f"tcp:{port}"], [*SERVER, "--after", "3", port])
@@ -58,7 +59,7 @@ def test_target_that_dies_before_ready_gives_its_own_end_at_once(
     assert host.pids() == []
 
 
-@pytest.mark.parametrize("probe", ["listen", "tcp"])
+@pytest.mark.parametrize("probe", ["listen", pytest.param("tcp", marks=pytest.mark.slow)])
 def test_target_is_not_ready_while_somebody_else_holds_its_port(
     host: Host, port: str, probe: str
 ) -> None:
@@ -75,6 +76,7 @@ def test_target_is_not_ready_while_somebody_else_holds_its_port(
     host.wait_active()
 
 
+@pytest.mark.slow
 def test_zero_config_says_what_to_add_for_a_target_without_sockets(host: Host, port: str) -> None:
     """It goes by the target's own sockets, whoever else listens; without any it never is ready.
 
@@ -123,6 +125,7 @@ def test_all_ready_probes_must_pass(host: Host, port: str, another_port: str) ->
     assert host.active_at >= second_at
 
 
+@pytest.mark.slow
 def test_start_that_times_out_leaves_nothing(host: Host, port: str) -> None:
     """TimeoutStartSec= is systemd's own: the wrapper passes the TERM on and is gone."""
     started = host.start(
@@ -133,6 +136,7 @@ def test_start_that_times_out_leaves_nothing(host: Host, port: str) -> None:
     assert host.pids() == []
 
 
+@pytest.mark.slow
 def test_stop_while_starting_is_clean(host: Host, port: str, name: str) -> None:
     """The target gets its TERM then as well, and its end is no failure."""
     probes = ["--ready", f"listen:{name}", "--ready", f"tcp:{port}"]

@@ -92,6 +92,7 @@ def test_daemon_reexec_in_mid_life_costs_no_ping(systemd: SystemdHost, port: str
     assert systemd.restarts == 0
 
 
+@pytest.mark.slow
 def test_busy_pid_1_costs_no_restart(systemd: SystemdHost, port: str) -> None:
     """Pings that wait in PID 1's socket count when it comes to read them."""
     target = [*SERVER, port]

@@ -106,6 +106,7 @@ def test_server_that_answers_500_is_ended_and_status_said_why(host: Host, port: 
     assert "HTTP 500" in host.journal()
 
 
+@pytest.mark.slow
 def test_target_that_recovers_in_time_lives_on(host: Host, port: str) -> None:
     """WatchdogSec= is a tolerance: a hiccup shorter than that is nobody's business."""
     host.start(["--probe", f"tcp:{port}"], [*SERVER, "--fault", "deaf", port], watchdog_s=2.0)
