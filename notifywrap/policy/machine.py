@@ -38,6 +38,9 @@ SIGABRT, SIGKILL, SIGTERM, SIGCONT, SIGSTOP = 6, 9, 15, 18, 19
 # Passed on, and then the wrapper stops as well: a shell that stops its job means all of it.
 JOB_CONTROL = (20, 21, 22)  # TSTP, TTIN, TTOU
 
+# A target that is well and unwell by turns, one worker of two say, gets a pair of lines this often.
+QUIET_S = 10.0
+
 
 class State(Enum):
     """Where the service is; systemd's words where it has one."""
@@ -66,6 +69,7 @@ class Machine:
         grace_s = spec.watchdog_s or 0.0
         self.health = Health(spec.live, spec.period_s, spec.timeout_s, grace_s, self._number)
         self.verdict_said = Verdict.HEALTHY
+        self.quiet_until = now
         self.status = StatusLine()
         self.ready_s = 0.0  # how long it took to become ready
         self.last_ping = now
@@ -155,14 +159,14 @@ class Machine:
         actions = self._tell_ready(now)
         return [Say(Level.INFO, self.status.sent), *actions]
 
-    def _tell_ready(self, now: float, failure: str = "") -> list[Action]:
+    def _tell_ready(self, now: float) -> list[Action]:
         """READY=1, and with it the first ping: the ready probes are the evidence."""
         if self.readiness.discovery is not None:
             self.health.watch(self.readiness.probes)
         self.last_ping = now
-        self.status.wanted = failure or self._describe(now)
+        self.status.wanted = self._describe(now)
         ping = (("WATCHDOG", "1"),) if self.spec.watchdog_s is not None else ()
-        return [Notify((("READY", "1"), *self.status.take(now), *(() if failure else ping)), None)]
+        return [Notify((("READY", "1"), *self.status.take(now), *ping), None)]
 
     def _describe(self, now: float) -> str:
         guessed = self.readiness.discovery is not None
@@ -176,11 +180,12 @@ class Machine:
             actions.append(Notify((("WATCHDOG", "1"),), self.spec.period_s))
         if self.state is State.ACTIVE:
             self.status.wanted = self._describe(now)
-        if verdict is not self.verdict_said:
+        if verdict is Verdict.HEALTHY and verdict is not self.verdict_said:
             self.verdict_said = verdict
-            again = verdict is Verdict.HEALTHY
-            text = "healthy again" if again else self._describe(now)
-            actions.append(Say(Level.NOTICE if again else Level.WARNING, text))
+            actions.append(Say(Level.NOTICE, "healthy again"))
+        elif verdict is not self.verdict_said and now >= self.quiet_until:
+            self.verdict_said, self.quiet_until = verdict, now + QUIET_S
+            actions.append(Say(Level.WARNING, self._describe(now)))
         return actions
 
     # --- signals --------------------------------------------------------------------------------
@@ -194,27 +199,19 @@ class Machine:
             actions = self._begin_stop(now)
         elif signum == spec.reload_signal:
             if not event.handled:
-                return [
-                    Say(
-                        Level.WARNING,
-                        f"the target has no handler for {spec.name_of(signum)}: not sent to it",
-                    )
-                ]
+                name = spec.name_of(signum)
+                text = f"the target has no handler for {name}: not sent to it"
+                return [Say(Level.WARNING, text)]
             actions = self._begin_reload(now)
         elif signum == SIGABRT:
-            silent_s = format_duration(now - self.last_ping)
+            silent = format_duration(now - self.last_ping)
             why = f" ({self.health.reason})" if self.health.reason else ""
-            actions = [
-                Say(
-                    Level.ERROR,
-                    f"ABRT received, last ping {silent_s} ago{why}: passing it on to the target",
-                )
-            ]
+            text = f"ABRT received, last ping {silent} ago{why}: passing it on to the target"
+            actions = [Say(Level.ERROR, text)]
         actions.append(Forward(signum))
         if signum in (SIGTERM, SIGABRT, spec.stop_signal):
-            actions.append(
-                Forward(SIGCONT)
-            )  # a stopped target acts on neither, KILL would have to do it
+            # A stopped target acts on none of them, and KILL would have to do it.
+            actions.append(Forward(SIGCONT))
         if signum in JOB_CONTROL:
             # In a session of its own the kernel spares the target the default action of these
             # three: nobody there could continue it. We can.
@@ -251,8 +248,9 @@ class Machine:
             return actions + self._tell_ready(now)
         after = format_duration(self.spec.reload_timeout_s)
         waiting = describe_waiting(self.readiness, now, "reloading")
-        failure = f"reload failed: not ready after {after}: {waiting}"
-        return [*actions, Say(Level.WARNING, failure), *self._tell_ready(now, failure)]
+        self.status.wanted = f"reload failed: not ready after {after}: {waiting}"
+        told = Notify((("READY", "1"), *self.status.take(now)), None)  # no evidence, so no ping
+        return [*actions, Say(Level.WARNING, self.status.sent), told]
 
     # --- ends -----------------------------------------------------------------------------------
 

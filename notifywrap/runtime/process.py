@@ -210,9 +210,7 @@ def end_as(status: ExitStatus) -> None:
     """End this process as the target ended: same exit status, or killed by the same signal,
     without a core dump."""
     if status.signum and os.getpid() != 1:  # the kernel spares pid 1 its own signals
-        prctl(
-            PR_SET_DUMPABLE, 0
-        )  # else the core would be the wrapper's, which nobody wants to debug
+        prctl(PR_SET_DUMPABLE, 0)  # a core of the wrapper is nothing that anybody wants to debug
         signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
         if status.signum in CAUGHT:  # all others still do what they do by default
             signal.signal(status.signum, signal.SIG_DFL)

@@ -313,3 +313,32 @@ def test_attempts_while_starting_slow_down_with_the_time_waited():
     gaps = [(b - 100, b - a) for a, b in itertools.pairwise(opened)]
     assert all(gap >= min(0.0196 * waited, 0.010) - 1e-9 for waited, gap in gaps)
     assert max(gap for _, gap in gaps) <= 0.012
+
+
+def test_failed_reload_of_a_guessed_target_goes_on_watching_what_was_found():
+    """A target that listens on nothing after its reload must not be pinged for being alive."""
+    life = discovering(reload_timeout_s=5.0)
+    for _ in range(20):
+        life.sample(found(TCP), 0.02)
+    life.signal(HUP)
+    for _ in range(40):
+        life.sample(Sample(Outcome.FAILED, "no listening socket yet"), 0.2)
+    life.wait(1.0)
+    assert [probe.text for probe in life.machine.health.probes] == ["alive", "tcp:80"]
+
+
+def test_failed_reload_is_not_taken_for_a_ping():
+    """STATUS says how long until systemd acts, and READY=1 does not move its watchdog."""
+    life = Life(reload_timeout_s=2.0, watchdog_s=40.0, period_s=10.0).ready().signal(HUP)
+    before = life.machine.last_ping
+    while life.machine.state is State.RELOADING:
+        life.sample(FAIL, 0.2)
+    assert life.machine.last_ping == before
+
+
+def test_target_that_flaps_does_not_flood_the_journal():
+    """One hung worker of two: STATUS follows each turn, the journal need not."""
+    life = Life(watchdog_s=1.0, period_s=0.25, timeout_s=0.25).ready().rounds(*[FAIL, PASS] * 40)
+    said = [text for text in life.said() if "healthy" in text]
+    assert 2 <= len(said) <= 6
+    assert "healthy again" in said[1]
