@@ -19,7 +19,7 @@ __all__ = ["as_live", "choose_live", "choose_times", "find_doubts"]
 LOOPBACK = ("127.0.0.1", "::1")
 PERIOD_MOST_S = 10.0
 TIMEOUT_MOST_S = 5.0
-LEAST_S = 0.010  # below this a round is a busy loop, and an attempt is over before it began
+LEAST_S = 0.001  # below this rounds are a busy loop, and an attempt is over before it began
 
 
 def as_live(probe: Probe) -> Probe:

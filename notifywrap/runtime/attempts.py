@@ -39,15 +39,13 @@ class Running:
         "wants",
     )
 
-    def __init__(
-        self, number: int, attempt: Attempt, now: float, timeout_s: float, delay: float
-    ) -> None:
+    def __init__(self, number: int, attempt: Attempt, now: float, timeout_s: float) -> None:
         self.number = number
         self.attempt = attempt
         self.began = now
         self.deadline = now + timeout_s
         self.wake_at: float | None = None
-        self.delay = delay
+        self.delay = 0.0
         self.late_s = 0.0
         # A command that hangs must not outlive us: nobody else would ever end it.
         self.last_words = leave_word(-attempt.pid, signal.SIGKILL) if attempt.pid else ()
@@ -76,9 +74,11 @@ class Attempts:
     def open(self, action: OpenAttempt, now: float) -> None:
         """Start an attempt. It may end at once."""
         attempt = probes.open_attempt(action.probe, self._target)
-        running = Running(action.attempt, attempt, now, action.timeout_s, self._run_delay.read())
+        running = Running(action.attempt, attempt, now, action.timeout_s)
         self._running[action.attempt] = running
         self._advance(running)
+        if action.attempt in self._running:  # what is over already needs no excuse
+            running.delay = self._run_delay.read()
 
     def close(self, number: int) -> None:
         """Give an attempt up. Nothing happens when it has ended."""

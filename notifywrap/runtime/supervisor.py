@@ -91,24 +91,19 @@ class Supervisor:
         return self._status
 
     def _turn(self) -> None:
-        deadline = self._next_deadline()
-        late_s = self._loop.wait(deadline)
+        due = self._machine.next_deadline()
+        late_s = self._loop.wait(self._next_deadline(due))
         now = time.monotonic()
         self._attempts.wake(now, late_s)
         retry_at = self._outbox.next_deadline()
         if retry_at is not None and retry_at <= now:
             self._outbox.flush(now)
-        due = self._machine.next_deadline()
         if due is not None and due <= now:
             self._events.append(Timer())
         self._drain()
 
-    def _next_deadline(self) -> float | None:
-        moments = (
-            self._machine.next_deadline(),
-            self._attempts.next_deadline(),
-            self._outbox.next_deadline(),
-        )
+    def _next_deadline(self, due: float | None) -> float | None:
+        moments = (due, self._attempts.next_deadline(), self._outbox.next_deadline())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _put(self, event: Event) -> None:
