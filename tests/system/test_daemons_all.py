@@ -59,12 +59,17 @@ def test_the_first_request_after_start_is_served(unit: UnitMaker, daemon: Daemon
 def test_without_options_start_waits_for_the_sockets_and_stop_is_clean(
     unit: UnitMaker, daemon: Daemon
 ) -> None:
-    """Zero-config is the main use: nobody should have to know the daemon to wrap it."""
+    """Zero-config is the main use: nobody should have to know the daemon to wrap it.
+
+    Every client is answered. With what is more than can be guessed: Traefik says 404 while its
+    routes are not loaded, Prometheus 503 while it reads its log. Who minds names the page to probe.
+    """
     one = unit(**wrap(daemon))
     status = one.show("StatusText")["StatusText"]
     assert status.startswith("ready after 0."), status
     assert f":{daemon.port}" in status, status
-    assert burst(one, daemon, seconds=0.1, clients=1)["failed"] == 0
+    answered = daemon._replace(answer="HTTP/1.") if daemon.request.startswith("GET ") else daemon
+    assert burst(one, answered, seconds=0.1, clients=1)["failed"] == 0
     one.stop()
     assert one.show("Result", "ActiveState") == {"Result": "success", "ActiveState": "inactive"}
     assert "the target exited with status 0" in one.journal()
