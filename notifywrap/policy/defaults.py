@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from notifywrap.errors import SpecError
+from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.duration import format_duration
-from notifywrap.policy.spec import (
+from notifywrap.policy.probe import (
     AliveProbe,
     DiscoverProbe,
+    GrpcProbe,
+    Hint,
+    HttpProbe,
     ListenProbe,
     Probe,
     TcpProbe,
@@ -14,7 +18,10 @@ from notifywrap.policy.spec import (
     kind_of,
 )
 
-__all__ = ["as_live", "choose_live", "choose_times", "find_doubts"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["as_live", "choose_live", "choose_times", "find_doubts", "make_hints"]
 
 LOOPBACK = ("127.0.0.1", "::1")
 PERIOD_MOST_S = 10.0
@@ -45,6 +52,38 @@ def as_live(probe: Probe) -> Probe:
 def choose_live(ready: tuple[Probe, ...]) -> tuple[Probe, ...]:
     """The live probes where none are named: the ready probes that can be repeated."""
     return tuple(as_live(probe) for probe in ready if kind_of(probe).repeatable)
+
+
+def make_hints(ready: Sequence[Probe], live: Sequence[Probe]) -> tuple[Hint, ...]:
+    """For each socket that these probes ask: what to try there.
+
+    Left out are probes that name no socket, those that need TLS (5 MB are too much for a guess),
+    and mere accept checks: discovery does them itself, at the address that it found.
+    What is missing follows from the other: the live probe from the ready one as always, and a
+    socket that is only watched is ready when the watch passes.
+    """
+    asked = {_socket_of(probe): probe for probe in reversed(live)}
+    watched = {**asked, **{_socket_of(probe): probe for probe in reversed(ready)}}
+    return tuple(
+        Hint(*place, probe, as_live(asked.get(place, probe)))
+        for place, probe in watched.items()
+        if place is not None and isinstance(probe, HttpProbe | GrpcProbe)
+    )
+
+
+def _socket_of(probe: Probe) -> tuple[int, str] | None:
+    """(port, path) of what it asks."""
+    if isinstance(probe, ListenProbe):
+        return probe.port, probe.path
+    if isinstance(probe, UnixProbe):
+        return 0, probe.path
+    if isinstance(probe, HttpProbe) and probe.tls is not None:
+        return None
+    if isinstance(probe, HttpProbe) and probe.path:
+        return 0, probe.path
+    if isinstance(probe, TcpProbe | HttpProbe | GrpcProbe) and probe.addresses:
+        return probe.addresses[0][1], ""
+    return None
 
 
 def choose_times(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from notifywrap.lean import TYPE_CHECKING
+from notifywrap.policy.probe import TcpProbe, UnixProbe
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Hint, Probe
 
-__all__ = ["Discovery"]
+__all__ = ["QUIET_LEAST_S", "Discovery", "find_hint"]
 
 # A server opens its ports one after the other: an admin port may come a second before the one that
 # matters.
@@ -19,10 +20,12 @@ class Discovery:
     """Watches the set of sockets that the target listens on, until it stops changing.
 
     started  when the target was started, the zero of "time waited"
+    hints    what a preset knows of sockets that may be found
     """
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, hints: tuple[Hint, ...] = ()) -> None:
         self.started = started
+        self.hints = hints
         self.found: tuple[Probe, ...] = ()
         self.changed_at = started
 
@@ -36,3 +39,14 @@ class Discovery:
         """Has a non-empty set stayed the same for max(250 ms, 10 % of the time waited)?"""
         quiet_s = max(QUIET_LEAST_S, QUIET_SHARE * (self.changed_at - self.started))
         return bool(self.found) and now - self.changed_at >= quiet_s
+
+
+def find_hint(found: Probe, hints: tuple[Hint, ...]) -> Hint | None:
+    """What is known of this socket; None when nothing is."""
+    for hint in hints:
+        if isinstance(found, TcpProbe) and hint.port:
+            if any(port == hint.port for _, port in found.addresses):
+                return hint
+        elif isinstance(found, UnixProbe) and hint.path == found.path:
+            return hint
+    return None

@@ -6,25 +6,31 @@ from notifywrap.lean import TYPE_CHECKING, Enum, NamedTuple
 
 if TYPE_CHECKING:
     from notifywrap.policy.exits import ExitStatus
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Probe
 
 __all__ = [
     "Abort",
     "Action",
     "CloseAttempt",
+    "Discard",
     "Event",
     "Exit",
+    "Follow",
+    "Followed",
     "Forward",
     "Level",
     "Notify",
     "OpenAttempt",
     "Outcome",
+    "ReloadAsked",
+    "ReloadEnded",
     "Sample",
     "Sampled",
     "Say",
     "Signalled",
     "Stop",
     "TargetExited",
+    "TargetNotified",
     "Timer",
 ]
 
@@ -89,10 +95,39 @@ class Signalled(NamedTuple):
     handled: bool = True
 
 
+class ReloadAsked(NamedTuple):
+    """`notifywrap reload` asks for what the reload signal asks for, and waits for its ReloadEnded.
+
+    *handled* as for Signalled, of the signal that the target would be sent.
+    """
+
+    handled: bool = True
+
+
+class TargetNotified(NamedTuple):
+    """The target sent an sd_notify message of its own.
+
+    assignments  as sent, in order; strictly parsed, nothing else is checked
+    fds          the file descriptors that came with it: ours to pass on or to discard
+    dying        the target has ended meanwhile: its last words
+    """
+
+    assignments: tuple[tuple[str, str], ...]
+    fds: tuple[int, ...] = ()
+    dying: bool = False
+
+
 class TargetExited(NamedTuple):
-    """The target has ended and was reaped."""
+    """The target has ended and was reaped. *heirs*: other processes of its tree are left."""
 
     status: ExitStatus
+    heirs: bool = False
+
+
+class Followed(NamedTuple):
+    """The pid file names another process of the tree: it is the target from now on."""
+
+    pid: int
 
 
 class Abort(NamedTuple):
@@ -101,7 +136,7 @@ class Abort(NamedTuple):
     reason: str
 
 
-Event = Sampled | Timer | Signalled | TargetExited | Abort
+Event = Sampled | Timer | Signalled | ReloadAsked | TargetNotified | TargetExited | Followed | Abort
 
 
 # --- actions ------------------------------------------------------------------------------------
@@ -126,10 +161,28 @@ class Notify(NamedTuple):
     """Send one datagram with these assignments, in order.
 
     lasts_s  how long it is worth retrying while systemd's socket is full; None: until it is sent
+    fds      file descriptors to send along; closed once sent or given up
     """
 
     assignments: tuple[tuple[str, str], ...]
     lasts_s: float | None = 0.0
+    fds: tuple[int, ...] = ()
+
+
+class Discard(NamedTuple):
+    """Close file descriptors that came with a message and go nowhere."""
+
+    fds: tuple[int, ...]
+
+
+class Follow(NamedTuple):
+    """Look whom the pid file names; report Followed if that is a living process of the tree."""
+
+
+class ReloadEnded(NamedTuple):
+    """Answer everybody who waits for a reload: *why* is "" when the target is ready again."""
+
+    why: str
 
 
 class Forward(NamedTuple):
@@ -155,4 +208,15 @@ class Exit(NamedTuple):
     status: ExitStatus
 
 
-Action = OpenAttempt | CloseAttempt | Notify | Forward | Stop | Say | Exit
+Action = (
+    OpenAttempt
+    | CloseAttempt
+    | Notify
+    | Discard
+    | Follow
+    | ReloadEnded
+    | Forward
+    | Stop
+    | Say
+    | Exit
+)

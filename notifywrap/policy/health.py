@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from notifywrap.lean import TYPE_CHECKING, Enum
 from notifywrap.policy.events import CloseAttempt, OpenAttempt, Outcome
-from notifywrap.policy.spec import AliveProbe, explain
+from notifywrap.policy.probe import AliveProbe, NotifyProbe, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from notifywrap.policy.events import Action, Sampled
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Probe
 
 __all__ = ["Health", "Verdict"]
 
@@ -33,7 +33,8 @@ class Health:
     probes      what must pass in each round; that the target is alive is always among it
     period_s    from the start of one round to the start of the next
     timeout_s   how long one attempt may take
-    grace_s     how long undecided rounds may count as healthy, per incident; 0 for not at all
+    grace_s     how long after the last evidence undecided rounds may count as healthy; 0 for not
+                at all
     number      gives the number of the next attempt, never 0
     """
 
@@ -54,20 +55,25 @@ class Health:
         self.verdict = Verdict.UNKNOWN
         self.reason = ""
         self.streak = 0  # rounds in a row with this verdict
+        self.passed_at = 0.0  # when the last round passed; the ready probes count as one
         self.next_round_at = 0.0
-        self.doubtful_since: float | None = None
         self.in_flight: dict[int, Probe] = {}
         self.excuse = ""
         self.is_broken = False
 
     def watch(self, probes: tuple[Probe, ...]) -> None:
-        """From the next round on, go by these probes; `alive` is part of every round."""
-        self.probes = (AliveProbe(), *(probe for probe in probes if type(probe) is not AliveProbe))
+        """From the next round on, go by these probes; `alive` is part of every round.
+
+        The target's own pings are no attempt: see policy/words.py.
+        """
+        tried = (probe for probe in probes if type(probe) not in (AliveProbe, NotifyProbe))
+        self.probes = (AliveProbe(), *tried)
 
     def begin(self, now: float) -> None:
         """The first round is due a period from *now*: the ready probes are the evidence until
         then."""
         self.next_round_at = now + self.period_s
+        self.passed_at = now
 
     def next_deadline(self) -> float | None:
         """When the next round is due; None while one is in flight."""
@@ -110,7 +116,6 @@ class Health:
         elif sample.outcome is Outcome.TIMED_OUT and event.excuse:
             self.excuse = event.excuse
         elif sample.outcome is not Outcome.PASSED:
-            self.doubtful_since = None
             self._settle(Verdict.UNHEALTHY)
             return self.close()  # one that says no is enough: do not wait for the others
         if not self.in_flight:
@@ -125,13 +130,12 @@ class Health:
             self.next_round_at = min(self.next_round_at, now + self.period_s / 4)
             self._settle(Verdict.UNKNOWN)
         elif self.excuse:
-            if self.doubtful_since is None:
-                self.doubtful_since = now
-            has_grace = now - self.doubtful_since < self.grace_s
+            # Counted from the last evidence: so a target that really hangs is acted on within twice
+            # WatchdogSec, however late the first doubt came.
+            has_grace = now - self.passed_at < self.grace_s
             self._settle(Verdict.UNDECIDED if has_grace else Verdict.UNHEALTHY)
         else:
-            self.doubtful_since = None
-            self.reason = ""
+            self.reason, self.passed_at = "", now
             self._settle(Verdict.HEALTHY)
 
     def _settle(self, verdict: Verdict) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from notifywrap.errors import SpecError
 from notifywrap.lean import TYPE_CHECKING
-from notifywrap.policy.spec import (
+from notifywrap.policy.probe import (
     AliveProbe,
     ExecProbe,
     FileProbe,
+    GrpcProbe,
     HttpProbe,
     ListenProbe,
+    NotifyProbe,
     Probe,
     TcpProbe,
+    Tls,
     UnixProbe,
 )
 
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "parse_port", "parse_probe"]
 
-KINDS = "listen: tcp: unix: http:// http+unix:// exec: file: alive"
+KINDS = (
+    "listen: tcp: unix: http:// https:// http+unix:// grpc:// exec: file:"
+    " log: fd: notify alive rss: fds:"
+)
 
 # What the loopback is called when no host is given. "localhost" means both, whatever /etc/hosts
 # says: a server on
@@ -37,11 +43,12 @@ def parse_probe(text: str, option: str, resolve: Resolve) -> Probe:
     started."""
     if text == "alive":
         return AliveProbe()
+    if text == "notify":
+        return NotifyProbe()
     scheme, colon, rest = text.partition(":")
     parser = _PARSERS.get(scheme) if colon else None
     if parser is None:
-        hint = "; https:// is not available yet" if scheme == "https" else ""
-        raise SpecError(f"{option}: unknown probe {text!r}{hint} (known: {KINDS})")
+        raise SpecError(f"{option}: unknown probe {text!r} (known: {KINDS})")
     if not rest:
         raise SpecError(f"{option}: {text!r} says nothing after {scheme}:")
     return parser(text, rest, option, resolve)
@@ -110,15 +117,46 @@ def _parse_unix(text: str, rest: str, option: str, _: Resolve) -> Probe:
 
 
 def _parse_http(text: str, rest: str, option: str, resolve: Resolve) -> Probe:
+    probe, _ = _parse_url(text, rest, option, resolve, 80)
+    return probe
+
+
+def _parse_https(text: str, rest: str, option: str, resolve: Resolve) -> Probe:
+    probe, host = _parse_url(text, rest, option, resolve, 443)
+    address = probe.addresses[0][0].partition("%")[0]
+    # A name's last label is no number, but "127.1" is an address: the certificate is for 127.0.0.1.
+    is_numeric = ":" in host or host.rpartition(".")[2].isdigit()
+    tls = Tls(address=address) if is_numeric else Tls(name=host.rstrip("."))
+    # As the kubelet does: hardly anybody has a certificate for 127.0.0.1, and nobody is in between.
+    # --tls-ca turns it on.
+    is_loopback = address == "::1" or address.startswith("127.")
+    trusts_all = host == "localhost" or (is_numeric and is_loopback)
+    return probe._replace(tls=tls._replace(verify=not trusts_all))
+
+
+def _parse_url(
+    text: str, rest: str, option: str, resolve: Resolve, default_port: int
+) -> tuple[HttpProbe, str]:
+    """(a probe without TLS, the host alone)"""
     authority, target = _split_url(text, rest, option)
-    host, port = _split_host(
-        authority if ":" in authority.rpartition("]")[2] else authority + ":80", option
-    )
+    has_port = ":" in authority.rpartition("]")[2]
+    host, port = _split_host(authority if has_port else f"{authority}:{default_port}", option)
     if not host:
-        raise SpecError(f"{option}: {text!r} names no host (write http://127.0.0.1:8080/ping)")
-    return HttpProbe(
-        text, authority, target, _addresses(host, parse_port(port, option), option, resolve)
-    )
+        raise SpecError(
+            f"{option}: {text!r} names no host (write {_scheme(text)}://127.0.0.1:8080/ping)"
+        )
+    addresses = _addresses(host, parse_port(port, option), option, resolve)
+    return HttpProbe(text, authority, target, addresses), host
+
+
+def _parse_grpc(text: str, rest: str, option: str, resolve: Resolve) -> Probe:
+    authority, path = _split_url(text, rest, option)
+    host, port = _split_host(authority, option)
+    if not host or "?" in path:
+        raise SpecError(f"{option}: {text!r}: write grpc://127.0.0.1:50051 or with /SERVICE")
+    addresses = _addresses(host, parse_port(port, option), option, resolve)
+    # A service's name is full of dots, and may be any text: %XX for what a URL cannot have.
+    return GrpcProbe(text, authority, addresses, _unquote(path[1:]))
 
 
 def _parse_http_unix(text: str, rest: str, option: str, _: Resolve) -> Probe:
@@ -135,7 +173,9 @@ def _split_url(text: str, rest: str, option: str) -> tuple[str, str]:
     """(authority, request target) of a URL after its scheme; refuses what would break the request
     line."""
     if not rest.startswith("//"):
-        raise SpecError(f"{option}: {text!r} is not a URL (write http://127.0.0.1:8080/ping)")
+        raise SpecError(
+            f"{option}: {text!r} is not a URL (write {_scheme(text)}://127.0.0.1:8080/ping)"
+        )
     if not text.isascii() or any(character <= " " or character == "\x7f" for character in text):
         raise SpecError(f"{option}: {text!r} has a character that a URL must write as %XX")
     rest = rest[2:].partition("#")[0]
@@ -144,6 +184,10 @@ def _split_url(text: str, rest: str, option: str) -> tuple[str, str]:
     if "@" in authority and not authority.startswith(("@", "%40")):
         raise SpecError(f"{option}: {text!r}: user names in a URL are not sent; leave them out")
     return authority, target if target.startswith("/") else "/" + target
+
+
+def _scheme(text: str) -> str:
+    return text.partition(":")[0]
 
 
 def _unquote(text: str) -> str:
@@ -176,12 +220,24 @@ def _parse_file(text: str, rest: str, option: str, _: Resolve) -> Probe:
     return FileProbe(text, rest)
 
 
+def _parse_of_target(text: str, rest: str, option: str, _: Resolve) -> Probe:
+    from notifywrap.policy.targetspec import parse_of_target  # most services need none of it
+
+    return parse_of_target(text, rest, option)
+
+
 _PARSERS: dict[str, Callable[[str, str, str, Resolve], Probe]] = {
     "listen": _parse_listen,
     "tcp": _parse_tcp,
     "unix": _parse_unix,
     "http": _parse_http,
+    "https": _parse_https,
+    "grpc": _parse_grpc,
     "http+unix": _parse_http_unix,
     "exec": _parse_exec,
     "file": _parse_file,
+    "log": _parse_of_target,
+    "fd": _parse_of_target,
+    "rss": _parse_of_target,
+    "fds": _parse_of_target,
 }

@@ -1,182 +1,23 @@
-"""What the user asked for, as values: checked when made, read by everyone, changed by no one."""
+"""What the user asked for, as one value: checked when made, read by everyone, changed by no one."""
 
 from __future__ import annotations
 
-from notifywrap.lean import TYPE_CHECKING, NamedTuple
+from notifywrap.lean import TYPE_CHECKING, Enum, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "AliveProbe",
-    "DiscoverProbe",
-    "ExecProbe",
-    "FileProbe",
-    "HttpProbe",
-    "Kind",
-    "ListenProbe",
-    "Pace",
-    "Probe",
-    "Spec",
-    "TcpProbe",
-    "UnixProbe",
-    "explain",
-    "kind_of",
-]
+    from notifywrap.policy.probe import Probe
+
+__all__ = ["Spec", "TargetNotify"]
 
 
-class Pace(NamedTuple):
-    """How often a ready probe is tried: a share of the time waited so far, within bounds.
+class TargetNotify(Enum):
+    """What the target's own sd_notify messages mean."""
 
-    share     the interval as a share of the time waited; what an attempt costs is so bounded by it
-    least_s   shortest interval in seconds
-    most_s    longest interval in seconds
-    """
-
-    share: float
-    least_s: float
-    most_s: float
-
-    def interval_s(self, waited_s: float) -> float:
-        """Seconds from one attempt to the next after waiting *waited_s*."""
-        return min(max(self.share * waited_s, self.least_s), self.most_s)
-
-
-LOOKUP_PACE = Pace(0.02, 0.001, 0.010)
-HTTP_PACE = Pace(0.02, 0.005, 0.025)
-EXEC_PACE = Pace(0.10, 0.050, 1.000)
-
-# Every probe value starts with `text`, the user's own words: what STATUS and the journal call it.
-
-
-class ListenProbe(NamedTuple):
-    """Passes when the target's process tree owns a LISTEN socket at this address. Makes no
-    connection.
-
-    host  numeric address; "" for any
-    port  TCP port; 0 when *path* is meant
-    path  AF_UNIX path, "@name" for the abstract namespace; "" when host and port are meant
-    """
-
-    text: str
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-
-class TcpProbe(NamedTuple):
-    """Passes when a connection to any of *addresses* is made and the target accepts it.
-
-    addresses  numeric (host, port) pairs, tried in order; names are resolved in cli/config.py,
-               before the loop
-    """
-
-    text: str
-    addresses: tuple[tuple[str, int], ...]
-
-
-class UnixProbe(NamedTuple):
-    """Passes when a stream connection to *path* is made and the target accepts it; "@name" is
-    abstract."""
-
-    text: str
-    path: str
-
-
-class HttpProbe(NamedTuple):
-    """Passes when a GET of *target* is answered with a status in *statuses* (inclusive ranges).
-
-    host       value of the Host: header
-    target     path and query of the request line
-    addresses  as for TcpProbe; empty when *path* names an AF_UNIX socket
-    """
-
-    text: str
-    host: str
-    target: str
-    addresses: tuple[tuple[str, int], ...] = ()
-    path: str = ""
-    statuses: tuple[tuple[int, int], ...] = ((200, 399),)
-
-
-class ExecProbe(NamedTuple):
-    """Passes when the command ends with status 0. *argv* is executed as it stands, without a
-    shell."""
-
-    text: str
-    argv: tuple[str, ...]
-
-
-class FileProbe(NamedTuple):
-    """Passes when *path* exists. A file outlives the health of its maker, so it is live only if
-    asked for."""
-
-    text: str
-    path: str
-
-
-class AliveProbe(NamedTuple):
-    """Passes when the target runs and is neither stopped nor a zombie. Part of every live round."""
-
-    text: str = "alive"
-
-
-class DiscoverProbe(NamedTuple):
-    """Finds the sockets that the target's process tree listens on: what zero-config goes by."""
-
-    text: str = "listening sockets"
-
-
-Probe = (
-    ListenProbe
-    | TcpProbe
-    | UnixProbe
-    | HttpProbe
-    | ExecProbe
-    | FileProbe
-    | AliveProbe
-    | DiscoverProbe
-)
-
-
-class Kind(NamedTuple):
-    """What all probes of one kind have in common.
-
-    pace         how often it is tried while starting
-    repeatable   may it be a live probe without being asked for as one?
-    proves_work  false where it also passes for a target that hangs
-    """
-
-    pace: Pace
-    repeatable: bool
-    proves_work: bool
-
-
-_KINDS = {
-    ListenProbe: Kind(LOOKUP_PACE, repeatable=True, proves_work=False),
-    TcpProbe: Kind(LOOKUP_PACE, repeatable=True, proves_work=True),
-    UnixProbe: Kind(LOOKUP_PACE, repeatable=True, proves_work=True),
-    HttpProbe: Kind(HTTP_PACE, repeatable=True, proves_work=True),
-    ExecProbe: Kind(EXEC_PACE, repeatable=True, proves_work=True),
-    FileProbe: Kind(LOOKUP_PACE, repeatable=False, proves_work=False),
-    AliveProbe: Kind(LOOKUP_PACE, repeatable=True, proves_work=False),
-    DiscoverProbe: Kind(LOOKUP_PACE, repeatable=False, proves_work=False),
-}
-
-
-def kind_of(probe: Probe) -> Kind:
-    """What holds for every probe of this kind."""
-    return _KINDS[type(probe)]
-
-
-def explain(probe: Probe, reason: str) -> str:
-    """What failed and why, for STATUS: "tcp:8080: connection refused"."""
-    if type(probe) is AliveProbe:
-        return f"the target is {reason}"
-    where, _, rest = reason.partition(" ")
-    if rest and where in probe.text:  # the probe's own address: said once is enough
-        reason = rest
-    return f"{probe.text}: {reason}" if reason else probe.text
+    AUTO = "auto"  # they are relayed, and count once the target has begun with them
+    REQUIRE = "require"  # its READY=1 and its WATCHDOG=1 are needed as well as the probes
+    IGNORE = "ignore"  # it gets no NOTIFY_SOCKET
 
 
 class Spec(NamedTuple):
@@ -191,8 +32,17 @@ class Spec(NamedTuple):
     ready_timeout_s      how long one attempt of a ready probe may take
     kill_after_s from TERM to KILL, where notifywrap itself stops the target
     stop_signal  the signal that means "stop" (systemd's KillSignal=)
-    reload_signal        the signal that means "reload"
+    reload_signal        what the target is sent for HUP, the signal that means "reload"
+    reload_command       what is run for it instead; () for none
     reload_timeout_s     then READY=1 is sent although the ready probes do not pass
+    stable_for_s         the ready probes must keep passing this long
+    start_timeout_s      systemd is kept waiting up to this, then the target is stopped; None for
+                         systemd's own limit
+    fail_after           after this many failed rounds in a row systemd is told to act; 0 for never
+    target_notify        what the target's own sd_notify messages mean
+    signal_map           signal to what the target gets in its place; 0 for nothing
+    main_is_target       the target is the service's main process, and this is its sidecar
+    pidfile              the target daemonizes or re-executes itself, and its pid stands there; ""
     sigpipe_ignored      what the target finds for SIGPIPE
     signal_names         number to name, for STATUS and the journal
     """
@@ -207,10 +57,22 @@ class Spec(NamedTuple):
     kill_after_s: float = 10.0
     stop_signal: int = 15
     reload_signal: int = 1
+    reload_command: tuple[str, ...] = ()
     reload_timeout_s: float = 60.0
+    stable_for_s: float = 0.0
+    start_timeout_s: float | None = None
+    fail_after: int = 0
+    target_notify: TargetNotify = TargetNotify.AUTO
+    signal_map: Mapping[int, int] = {}
+    main_is_target: bool = False
+    pidfile: str = ""
     sigpipe_ignored: bool = True
     signal_names: Mapping[int, str] = {}
 
     def name_of(self, signum: int) -> str:
         """ "TERM" for 15."""
         return self.signal_names.get(signum, str(signum))
+
+    def sent_for(self, signum: int) -> int:
+        """What the target gets when the wrapper gets *signum*; 0 for nothing."""
+        return self.signal_map.get(signum, self.reload_signal if signum == 1 else signum)

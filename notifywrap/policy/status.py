@@ -5,15 +5,21 @@ from __future__ import annotations
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.duration import format_duration
 from notifywrap.policy.health import Verdict
-from notifywrap.policy.spec import DiscoverProbe, explain
+from notifywrap.policy.probe import DiscoverProbe, explain
 
 if TYPE_CHECKING:
     from notifywrap.policy.exits import ExitStatus
-    from notifywrap.policy.health import Health
+    from notifywrap.policy.machine import Machine
     from notifywrap.policy.readiness import Readiness
     from notifywrap.policy.spec import Spec
 
-__all__ = ["StatusLine", "describe_active", "describe_exit", "describe_waiting"]
+__all__ = [
+    "StatusLine",
+    "describe_active",
+    "describe_exit",
+    "describe_missing",
+    "describe_waiting",
+]
 
 LEAST_INTERVAL_S = 1.0
 # When nothing has come of zero-config after this long, say what to add rather than what is awaited.
@@ -42,42 +48,63 @@ class StatusLine:
         return (("STATUS", self.wanted),)
 
 
-def describe_waiting(readiness: Readiness, now: float, doing: str = "starting") -> str:
+def describe_waiting(
+    readiness: Readiness, now: float, doing: str = "starting", target_says: str = ""
+) -> str:
     """What has to happen before READY=1."""
+    return _with_words(f"{doing}: {describe_missing(readiness, now)}", target_says)
+
+
+def describe_missing(readiness: Readiness, now: float) -> str:
+    """What has not passed yet, and why."""
     missing = readiness.missing
     tried = [slot for slot in missing if type(slot.probe) is not DiscoverProbe]
-    if not tried and missing:
-        if now - readiness.started < PUZZLED_AFTER_S or (
-            readiness.discovery and readiness.discovery.found
-        ):
-            return f"{doing}: waiting for the target to listen"
-        return (
-            f"{doing}: the target listens on no socket; if it never does, say how"
-            " to tell that it is ready: --ready exec:COMMAND, file:/PATH or alive"
-        )
-    first = tried[0]
-    more = f" (and {len(tried) - 1} more)" if len(tried) > 1 else ""
-    return f"{doing}: waiting for {explain(first.probe, first.reason)}{more}"
+    if tried:
+        first = tried[0]
+        more = f" (and {len(tried) - 1} more)" if len(tried) > 1 else ""
+        return f"waiting for {explain(first.probe, first.reason)}{more}"
+    if not missing:
+        return f"passing, for {format_duration(readiness.stable_s)} on end (--stable-for)"
+    if now - readiness.started < PUZZLED_AFTER_S or (
+        readiness.discovery and readiness.discovery.found
+    ):
+        return "waiting for the target to listen"
+    return (
+        "the target listens on no socket; if it never does, say how"
+        " to tell that it is ready: --ready exec:COMMAND, file:/PATH or alive"
+    )
 
 
-def describe_active(
-    spec: Spec, health: Health, ready_s: float, guessed: bool, last_ping: float, now: float
-) -> str:
+def describe_active(machine: Machine, now: float) -> str:
     """How the target is, and how long until systemd acts when it is not well."""
-    live = ", ".join(probe.text for probe in health.probes[1:]) or "alive"
-    if health.verdict in (Verdict.UNKNOWN, Verdict.HEALTHY) and not health.reason:
+    health, spec = machine.health, machine.spec
+    silent_s = machine.words.silent_s(now)
+    is_well = health.verdict in (Verdict.UNKNOWN, Verdict.HEALTHY) and not health.reason
+    if is_well and silent_s is None:
+        live = ", ".join(probe.text for probe in health.probes[1:]) or "alive"
+        own = " and its own pings" if machine.words.is_pinging else ""
+        guessed = machine.readiness.discovery is not None
         hint = " (guessed: name the probe that matters with --probe)" if guessed else ""
-        return f"ready after {format_duration(ready_s)}, watching {live}{hint}"
+        text = f"ready after {format_duration(machine.ready_s)}, watching {live}{own}{hint}"
+        if machine.reload.trouble:
+            text = f"the last reload failed: {machine.reload.trouble}; {text}"
+        return _with_words(text, machine.words.status)
     acts = ""
     if spec.watchdog_s is not None:
-        left_s = max(0.0, last_ping + spec.watchdog_s - now)
+        left_s = max(0.0, machine.last_ping + spec.watchdog_s - now)
         acts = f"; systemd acts in {left_s:.1f} s unless it recovers"
+    if is_well:
+        return f"unhealthy: the target has not pinged for {silent_s:.1f} s{acts}"
     streak = f", {health.streak} in a row" if health.streak > 1 else ""
     if health.verdict is Verdict.UNDECIDED:
         return f"undecided: {health.reason}, but {health.excuse}; pings go on for now{streak}"
     if health.verdict is Verdict.UNKNOWN:
         return f"unknown: the probe itself failed: {health.reason}{streak}{acts}"
     return f"unhealthy: {health.reason}{streak}{acts}"
+
+
+def _with_words(text: str, target_says: str) -> str:
+    return f"{text}; the target says: {target_says}" if target_says else text
 
 
 def describe_exit(status: ExitStatus, spec: Spec, was_ready: bool) -> str:

@@ -10,16 +10,19 @@ from notifywrap.policy.events import (
     Notify,
     OpenAttempt,
     Outcome,
+    ReloadEnded,
     Sample,
     Sampled,
     Say,
     Signalled,
     TargetExited,
+    TargetNotified,
     Timer,
 )
 from notifywrap.policy.exits import ExitStatus
 from notifywrap.policy.machine import Machine
-from notifywrap.policy.spec import AliveProbe, Probe, Spec, TcpProbe
+from notifywrap.policy.probe import AliveProbe, Probe, TcpProbe
+from notifywrap.policy.spec import Spec
 
 TCP = TcpProbe("tcp:80", (("127.0.0.1", 80),))
 PASS = Sample(Outcome.PASSED)
@@ -78,9 +81,15 @@ class Life:
                 self.play(Sampled(attempt, PASS if alive else sample, "" if alive else excuse))
         return self
 
+    def end_attempt(self, attempt: int, sample: Sample) -> Life:
+        """One attempt in flight ends."""
+        del self.open[attempt]
+        return self.play(Sampled(attempt, sample))
+
     def ready(self) -> Life:
-        """The ready probes pass."""
-        return self.sample(PASS)
+        """The ready probes pass, and before them what a reload waits for first."""
+        gate = self.machine.readiness.gate
+        return self.sample(PASS).sample(PASS) if gate and not gate.passed else self.sample(PASS)
 
     def rounds(self, *samples: Sample, excuse: str = "") -> Life:
         """One live round for each sample, a period apart."""
@@ -92,9 +101,14 @@ class Life:
         """A signal for the wrapper."""
         return self.play(Signalled(signum, handled))
 
-    def exit(self, code: int = 0, signum: int = 0) -> Life:
-        """The target ends."""
-        return self.play(TargetExited(ExitStatus(code, signum)))
+    def exit(self, code: int = 0, signum: int = 0, heirs: bool = False) -> Life:
+        """The target ends; *heirs*: and leaves others of its tree behind."""
+        return self.play(TargetExited(ExitStatus(code, signum), heirs))
+
+    def says(self, *lines: str, fds: tuple[int, ...] = (), dying: bool = False) -> Life:
+        """The target sends an sd_notify message of its own."""
+        pairs = tuple((key, value) for key, _, value in (line.partition("=") for line in lines))
+        return self.play(TargetNotified(pairs, fds, dying))
 
     # --- what came out
     # --------------------------------------------------------------------------------
@@ -129,3 +143,7 @@ class Life:
     def said(self) -> list[str]:
         """The journal."""
         return [a.text for _, a in self.log if isinstance(a, Say)]
+
+    def reloads(self) -> list[str]:
+        """How each reload ended: "" or why it failed."""
+        return [a.why for _, a in self.log if isinstance(a, ReloadEnded)]

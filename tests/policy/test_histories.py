@@ -7,8 +7,9 @@ from life import BROKEN, CONT, FAIL, HUP, KILL, LATE, PASS, TCP, TERM, TSTP, Lif
 
 from notifywrap.policy.events import Abort, OpenAttempt, Outcome, Sample, Sampled
 from notifywrap.policy.exits import ExitStatus
-from notifywrap.policy.machine import State
-from notifywrap.policy.spec import DiscoverProbe, ExecProbe, Spec, TcpProbe
+from notifywrap.policy.probe import DiscoverProbe, ExecProbe, TcpProbe
+from notifywrap.policy.spec import Spec
+from notifywrap.policy.state import State
 
 STARVED = "this machine was starved"
 
@@ -89,10 +90,13 @@ def test_rounds_keep_their_period():
 
 
 def test_starved_machine_gets_pings_for_one_grant_at_most():
-    """A time-out while we could not run proves nothing; a hang must not hide behind it."""
+    """A time-out while we could not run proves nothing; a hang must not hide behind it.
+
+    systemd waits another WatchdogSec after the last ping: a real hang is acted on within two.
+    """
     life = Life().ready().rounds(*[LATE] * 12, excuse=STARVED)
     first = life.pings()[0]
-    assert 4.0 <= life.pings()[-1] - first <= 5.0 + 1e-9
+    assert 3.0 <= life.pings()[-1] - first < 4.0
     assert any("undecided" in text for text in life.told("STATUS"))
 
 

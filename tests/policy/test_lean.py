@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from notifywrap import lean
 from notifywrap.policy.events import Level, Outcome, Sample
 from notifywrap.policy.exits import ExitStatus
-from notifywrap.policy.spec import AliveProbe, Spec
+from notifywrap.policy.probe import AliveProbe
+from notifywrap.policy.spec import Spec
 
 
 class Theirs(typing.NamedTuple):

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from notifywrap.errors import SpecError
 from notifywrap.policy.defaults import as_live, choose_live, choose_times
-from notifywrap.policy.probespec import KINDS, parse_port, parse_probe
-from notifywrap.policy.spec import (
+from notifywrap.policy.probe import (
     AliveProbe,
     ExecProbe,
     FileProbe,
@@ -22,6 +21,7 @@ from notifywrap.policy.spec import (
     UnixProbe,
     kind_of,
 )
+from notifywrap.policy.probespec import KINDS, parse_port, parse_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,9 @@ def test_a_probe_is_what_its_text_says(text: str, probe: Probe):
      "http://", "http://:80/", "http:///x", "http://h:/", "http://h:x/", "http://u@h/",
      "http://u:p@h/", "http://h/a b", "http://h/\r\nX: y", "http://h/é", "http://h/\x7f",
      "http+unix://run/", "http+unix://", "http+unix://%2Fa%00b/", "http+unix://%2/",
-     "https://h/", "HTTP://h/", "ftp://h/", "alive:", "Alive", "grpc://h:1", "rss:1G", "log:x"],
+     "https://", "HTTP://h/", "ftp://h/", "alive:", "Alive", "grpc://h", "grpc://:1", "rss:",
+     "rss:x", "rss:0", "fds:0", "fds:101", "fds:x", "fd:2", "fd:x", "log:", "log:[", "notify:",
+     "Notify"],
 )  # fmt: skip
 def test_a_text_that_means_nothing_names_the_option(text: str):
     """One line, at start, with the option in front: never at 03:00."""
