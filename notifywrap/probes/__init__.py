@@ -10,19 +10,25 @@ import os
 
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.events import Outcome, Sample
-from notifywrap.policy.spec import (
+from notifywrap.policy.probe import (
     AliveProbe,
     DiscoverProbe,
     ExecProbe,
+    FdProbe,
+    FdsProbe,
     FileProbe,
+    GrpcProbe,
     HttpProbe,
     ListenProbe,
+    LogProbe,
+    RssProbe,
+    TakenProbe,
     TcpProbe,
     UnixProbe,
 )
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Probe
     from notifywrap.probes.target import Target
 
 __all__ = ["Attempt", "open_attempt", "why"]
@@ -99,37 +105,27 @@ def open_attempt(probe: Probe, target: Target) -> Attempt:
         return _Finished(Sample(Outcome.BROKEN, why(error)))
 
 
+# Where each kind's attempt is. A module is imported when the first of its kind is opened.
+_ATTEMPTS: dict[type, tuple[str, str]] = {
+    AliveProbe: ("alive", "AliveAttempt"),
+    DiscoverProbe: ("discover", "DiscoverAttempt"),
+    ExecProbe: ("exec", "ExecAttempt"),
+    FdProbe: ("fd", "FdAttempt"),
+    FdsProbe: ("fds", "FdsAttempt"),
+    FileProbe: ("file", "FileAttempt"),
+    GrpcProbe: ("grpc", "GrpcAttempt"),
+    HttpProbe: ("http", "HttpAttempt"),
+    ListenProbe: ("listen", "ListenAttempt"),
+    LogProbe: ("log", "LogAttempt"),
+    RssProbe: ("rss", "RssAttempt"),
+    TakenProbe: ("taken", "TakenAttempt"),
+    TcpProbe: ("tcp", "TcpAttempt"),
+    UnixProbe: ("unix", "UnixAttempt"),
+}
+
+
 def _open(probe: Probe, target: Target) -> Attempt:
-    match probe:
-        case AliveProbe():
-            from notifywrap.probes.alive import AliveAttempt
-
-            return AliveAttempt(probe, target)
-        case TcpProbe():
-            from notifywrap.probes.tcp import TcpAttempt
-
-            return TcpAttempt(probe, target)
-        case HttpProbe():
-            from notifywrap.probes.http import HttpAttempt
-
-            return HttpAttempt(probe, target)
-        case ListenProbe():
-            from notifywrap.probes.listen import ListenAttempt
-
-            return ListenAttempt(probe, target)
-        case UnixProbe():
-            from notifywrap.probes.unix import UnixAttempt
-
-            return UnixAttempt(probe, target)
-        case ExecProbe():
-            from notifywrap.probes.exec import ExecAttempt
-
-            return ExecAttempt(probe, target)
-        case FileProbe():
-            from notifywrap.probes.file import FileAttempt
-
-            return FileAttempt(probe, target)
-        case DiscoverProbe():
-            from notifywrap.probes.discover import DiscoverAttempt
-
-            return DiscoverAttempt(probe, target)
+    module, name = _ATTEMPTS[type(probe)]
+    kind = getattr(__import__(f"notifywrap.probes.{module}", None, None, (name,)), name)
+    attempt: Attempt = kind(probe, target)
+    return attempt

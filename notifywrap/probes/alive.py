@@ -9,22 +9,19 @@ from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import AliveProbe
+    from notifywrap.policy.probe import AliveProbe
     from notifywrap.probes.target import Target
 
-__all__ = ["AliveAttempt"]
+__all__ = ["AliveAttempt", "find_tracer"]
 
 _PASSED = Sample(Outcome.PASSED)
 _STOPPED = Sample(Outcome.FAILED, "stopped")
 _GONE = Sample(Outcome.FAILED, "not running")
+# Not a no: whoever looks at a target with a debugger has stopped it, and may let it go on.
+_HELD = Sample(Outcome.TIMED_OUT, "stopped by a debugger")
 
 # States in proc_pid_stat(5) that are not running; all others (R S D I P) are.
-_VERDICTS = {
-    b"T": _STOPPED,
-    b"t": Sample(Outcome.FAILED, "stopped by a debugger"),
-    b"Z": _GONE,
-    b"X": _GONE,
-}
+_VERDICTS = {b"T": _STOPPED, b"t": _HELD, b"Z": _GONE, b"X": _GONE}
 
 
 class AliveAttempt(Attempt):
@@ -38,7 +35,31 @@ class AliveAttempt(Attempt):
             state = _state(f"/proc/{self._pid}")
         except OSError:
             return _without_proc(self._pid)
+        if state == b"T" and find_tracer(self._pid):
+            return _HELD
         return _VERDICTS.get(state, _PASSED)
+
+
+def find_tracer(pid: int) -> str:
+    """Who traces process *pid* with ptrace(2), as "gdb (pid 12)"; "" for nobody, or no /proc.
+
+    Source: proc_pid_status(5), State and TracerPid.
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            text = file.read(1024)  # both are among the first eight lines
+    except OSError:
+        return ""
+    tracer = int(text.partition(b"\nTracerPid:")[2].split(None, 1)[0])
+    if tracer == 0:  # as well for a tracer in a pid namespace that we cannot see into
+        is_held = text.partition(b"\nState:")[2].lstrip()[:1] == b"t"
+        return "a process outside of this container" if is_held else ""
+    try:
+        with open(f"/proc/{tracer}/comm", "rb", buffering=0) as file:
+            name = file.read(64).decode(errors="replace").strip()
+    except OSError:
+        return f"pid {tracer}"  # another user's, and ProtectProc=
+    return f"{name} (pid {tracer})"
 
 
 def _state(process: str) -> bytes:

@@ -10,7 +10,7 @@ from notifywrap.lean import TYPE_CHECKING, socket
 from notifywrap.policy.events import Outcome, Sample
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import HttpProbe, TcpProbe, UnixProbe
+    from notifywrap.policy.probe import GrpcProbe, HttpProbe, TcpProbe, UnixProbe
 
 __all__ = ["Dial", "hang_up", "show"]
 
@@ -45,7 +45,7 @@ class Dial:
     wake_after_s  as in Attempt, while not connected
     """
 
-    def __init__(self, probe: TcpProbe | UnixProbe | HttpProbe) -> None:
+    def __init__(self, probe: TcpProbe | UnixProbe | HttpProbe | GrpcProbe) -> None:
         self.path: str = getattr(probe, "path", "")
         self._addresses: list[tuple[str, int]] = [] if self.path else list(probe.addresses)  # type: ignore[union-attr]
         self._failures: list[tuple[str, int]] = []

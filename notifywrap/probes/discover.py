@@ -7,12 +7,12 @@ import stat
 
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.events import Outcome, Sample
-from notifywrap.policy.spec import TcpProbe, UnixProbe
+from notifywrap.policy.probe import TcpProbe, UnixProbe
 from notifywrap.probes import Attempt
 from notifywrap.probes.dial import show
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import DiscoverProbe
+    from notifywrap.policy.probe import DiscoverProbe
     from notifywrap.probes.sockets import Listener
     from notifywrap.probes.target import Target
 

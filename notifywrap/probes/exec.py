@@ -15,7 +15,7 @@ from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt, why
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import ExecProbe
+    from notifywrap.policy.probe import ExecProbe
     from notifywrap.probes.target import Target
 
 __all__ = ["ExecAttempt"]

@@ -9,7 +9,7 @@ from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import FileProbe
+    from notifywrap.policy.probe import FileProbe
     from notifywrap.probes.target import Target
 
 __all__ = ["FileAttempt"]

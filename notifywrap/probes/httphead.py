@@ -1,11 +1,11 @@
-"""The head of an HTTP/1.x response, and where its body ends.
+"""The head of an HTTP/1.x response, its body if wanted, and where that ends.
 
 Bytes in, facts out, no I/O (RFC 9112).
 """
 
 from __future__ import annotations
 
-__all__ = ["HttpError", "ResponseReader"]
+__all__ = ["HttpError", "ResponseReader", "show_bytes"]
 
 _MOST_HEAD = 16384
 _MOST_CONTINUES = 8  # 1xx responses before the real one
@@ -14,7 +14,7 @@ _SHOWN = 40
 
 
 class HttpError(Exception):
-    """The answer is not HTTP, or not within its bounds; the text says so in a few words."""
+    """There is no answer, or it is not HTTP, or not within its bounds; the text says which."""
 
 
 class ResponseReader:
@@ -23,9 +23,11 @@ class ResponseReader:
     status    the final status code once the head is complete, else 0
     is_done   the whole response, body included, has been seen
     received  bytes fed so far
+    body      the body so far, without the framing of chunks; None when it is not kept
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_body: bool = False) -> None:
+        self.body: bytes | None = b"" if keep_body else None
         self.status = 0
         self.is_done = False
         self.received = 0
@@ -55,6 +57,8 @@ class ResponseReader:
         """How far the answer got, for a reason."""
         if self.received == 0:
             return "no answer"
+        if self.status:
+            return f"no complete body after {self.received} bytes"
         if b"\n" not in self._buffer and not self._continues:
             return f"no complete status line after {self.received} bytes"
         return f"no complete head after {self.received} bytes"
@@ -102,6 +106,7 @@ class ResponseReader:
 
     def _take_body(self) -> None:
         if self._left is None:
+            self._keep(self._buffer)
             self._buffer = b""
             return
         while self._skip() and self._is_chunked and not self.is_done:
@@ -116,9 +121,14 @@ class ResponseReader:
         """Drop body bytes; whether the piece that was announced is complete."""
         assert self._left is not None
         taken = min(self._left, len(self._buffer))
+        self._keep(self._buffer[:taken])
         self._buffer = self._buffer[taken:]
         self._left -= taken
         return self._left == 0
+
+    def _keep(self, data: bytes) -> None:
+        if self.body is not None:
+            self.body += data
 
     def _next_chunk(self) -> bool:
         """Take one line between chunks: a size, the empty line behind a chunk, or the trailer."""
@@ -150,7 +160,9 @@ def _refuse_garbage(start: bytes) -> None:
     """
     wanted = b"HTTP/1."
     if not start.startswith(wanted[: len(start)]):
-        raise HttpError(f"not HTTP: {_show(start)}")
+        if start[:2] == b"\x15\x03":  # a TLS alert: that our request is not TLS
+            raise HttpError("the server speaks TLS (write https://)")
+        raise HttpError(f"not HTTP: {show_bytes(start)}")
 
 
 def _head_end(data: bytes) -> int:
@@ -169,7 +181,7 @@ def _parse_status(line: bytes) -> int:
         or not code.isdigit()
         or code < b"100"
     ):
-        raise HttpError(f"not HTTP: {_show(line)}")
+        raise HttpError(f"not HTTP: {show_bytes(line)}")
     return int(code)
 
 
@@ -180,7 +192,8 @@ def _number(text: bytes, base: int) -> int | None:
     return int(text, base)
 
 
-def _show(data: bytes) -> str:
-    line = data[: _SHOWN * 2].partition(b"\n")[0].rstrip(b"\r")
+def show_bytes(data: bytes, most: int = _SHOWN) -> str:
+    """The first line of *data*, quoted and shortened, fit for STATUS."""
+    line = data[: most * 2].partition(b"\n")[0].rstrip(b"\r")
     text = "".join(chr(c) if 32 <= c < 127 else "." for c in line)
-    return repr(text[:_SHOWN] + ("..." if len(text) > _SHOWN else ""))
+    return repr(text[:most] + ("..." if len(text) > most else ""))

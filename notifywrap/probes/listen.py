@@ -10,7 +10,7 @@ from notifywrap.probes import Attempt
 from notifywrap.probes.ownership import Owner, matching, whose
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import ListenProbe
+    from notifywrap.policy.probe import ListenProbe
     from notifywrap.probes.sockets import KernelSockets, Listener
     from notifywrap.probes.target import Target
 
@@ -62,9 +62,8 @@ class ListenAttempt(Attempt):
         if owner is Owner.LIKELY:
             return Sample(Outcome.PASSED, note=text)
         if owner is Owner.INHERITED:
-            return Sample(
-                Outcome.FAILED, "the socket was inherited: that it listens proves nothing"
-            )
+            reason = "the socket was inherited: that it listens proves nothing (use tcp: or unix:)"
+            return Sample(Outcome.FAILED, reason)
         return Sample(Outcome.FAILED, text)
 
 

@@ -11,7 +11,7 @@ from notifywrap.probes.target import Target
 
 if TYPE_CHECKING:
     from notifywrap.policy.events import Sample
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Probe
     from notifywrap.probes import Attempt
 
 __all__ = ["run_once"]

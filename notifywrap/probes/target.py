@@ -8,6 +8,8 @@ from notifywrap.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from notifywrap.policy.events import Sample
+    from notifywrap.probes.fd import Newline
+    from notifywrap.probes.log import LineWatch
     from notifywrap.probes.sockets import KernelSockets
     from notifywrap.probes.tree import Owners
 
@@ -24,6 +26,8 @@ class Target:
     sockets    how to ask the kernel about sockets; None: find out when it is first needed
     strangers  pids of the wrapper's children that are no orphans of the target: exec probes put
                theirs here
+    lines      what `log:` probes wait for: the regular expression -> who watches for it
+    newlines   what `fd:` probes wait for: the descriptor's number -> its pipe
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Target:
         self.wrapper_pid = os.getpid()
         self.inherited = inherited
         self.strangers: set[int] = set()
+        self.lines: dict[str, LineWatch] = {}
+        self.newlines: dict[int, Newline] = {}
         self.last_found: tuple[frozenset[int], Sample] | None = None  # discovery's last answer
         self.listened_before: frozenset[int] | None = None  # inodes, at discovery's first look
         self._sockets = sockets

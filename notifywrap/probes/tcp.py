@@ -16,7 +16,7 @@ from notifywrap.probes.ownership import Owner, matching, whose
 from notifywrap.probes.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV
 
 if TYPE_CHECKING:
-    from notifywrap.policy.spec import TcpProbe, UnixProbe
+    from notifywrap.policy.probe import TcpProbe, UnixProbe
     from notifywrap.probes.sockets import KernelSockets, Listener
     from notifywrap.probes.target import Target
 

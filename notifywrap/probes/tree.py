@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from notifywrap.probes.target import Target
 
-__all__ = ["Held", "Owners", "children", "holder", "members"]
+__all__ = ["Held", "Owners", "children", "holder", "is_member", "members"]
 
 _READ_SIZE = 65536
 # A walk over the fds of the tree costs 6.5 us per fd. What it may cost, as a share of a core:
@@ -27,6 +27,9 @@ _LONGEST_GAP_S = 1.0
 _MOST_ABSENT = 4096
 # Finding out who else holds a port is a courtesy: no more than this, once per socket.
 _STRANGER_SEARCH_S = 0.020
+# How far up a process is looked for its place. A chain that somebody makes longer costs him more
+# than us.
+_DEEPEST = 64
 
 
 class Held(NamedTuple):
@@ -145,6 +148,35 @@ def members(target: Target) -> list[int]:
     return list(found)
 
 
+def is_member(target: Target, pid: int) -> bool:
+    """Whether this process is of the target's tree; costs one read for each parent on the way up.
+
+    Raises ProcessLookupError when nobody can tell: it has ended, or its parents are hidden from us.
+    """
+    wrapper = target.wrapper_pid
+    one = pid
+    for _ in range(_DEEPEST):
+        if one == target.pid:
+            return True
+        if one in (0, wrapper) or one in target.strangers:
+            return False
+        try:
+            parent = _parent(one)
+        except OSError:
+            if one == pid:
+                break
+            one = pid  # a parent has ended meanwhile: its children have another one now
+            continue
+        if parent == wrapper:
+            return True  # an orphan
+        one = parent
+    raise ProcessLookupError(f"cannot find out whose process {pid} is")
+
+
+def _parent(pid: int) -> int:
+    return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
+
+
 def children(pid: int) -> list[int]:
     """The children of one process, also where /proc has nothing but processes (ProcSubset=pid)."""
     found: list[int] = []
@@ -165,7 +197,7 @@ def _children_by_parent(parent: int) -> list[int]:
     found = []
     for name in _pids():
         try:
-            if int(_read(f"/proc/{name}/stat").rpartition(b")")[2].split()[1]) == parent:
+            if _parent(int(name)) == parent:
                 found.append(int(name))
         except (OSError, IndexError):
             pass  # it ended while we read

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from notifywrap.errors import NotifyError
 from notifywrap.lean import TYPE_CHECKING, NamedTuple, socket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
 __all__ = ["Address", "Notifier", "parse_address"]
@@ -37,6 +39,9 @@ _WHY = {
     errno.EACCES: "permission denied (does the unit's User= or sandbox reach it?)",
     errno.EPERM: "not permitted (does SystemCallFilter= or a security module forbid it?)",
     errno.EMSGSIZE: "the message is too long",
+    # Not "try again": who fills this up may be the target, and all the rest would wait behind it.
+    errno.ETOOMANYREFS: "too many file descriptors of this user are on their way already",
+    errno.EOPNOTSUPP: "file descriptors cannot be sent there, only to a socket of this machine",
 }
 
 
@@ -104,15 +109,22 @@ class Notifier:
         finally:
             trial.close()
 
-    def send(self, datagram: bytes) -> bool:
+    def send(self, datagram: bytes, fds: Sequence[int] = ()) -> bool:
         """Sends *datagram*: True when systemd has it, False when not now but maybe later.
+
+        fds  file descriptors to go with it; they stay open here
 
         False: systemd's socket is full, or nobody is there just now (it re-executes itself).
         Raises NotifyError when it can never work.
         """
+        flags = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
         try:
-            if self._type == socket.SOCK_DGRAM:
-                flags = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+            if fds:
+                if self._where.family != socket.AF_UNIX:
+                    raise OSError(errno.EOPNOTSUPP, "")
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _as_ints(fds))
+                self._socket.sendmsg((datagram,), (rights,), flags, self._where.peer)
+            elif self._type == socket.SOCK_DGRAM:
                 self._socket.sendto(datagram, flags, self._where.peer)
             else:
                 self._converse(datagram)
@@ -158,6 +170,11 @@ class Notifier:
             name = "AF_UNIX" if self._where.family == socket.AF_UNIX else "AF_VSOCK"
             why = f"RestrictAddressFamilies= lacks {name} (add it in the unit)"
         return NotifyError(f"cannot reach systemd at NOTIFY_SOCKET={self.address!r}: {why}")
+
+
+def _as_ints(fds: Sequence[int]) -> bytes:
+    """As SCM_RIGHTS wants them (unix(7)): an array of C ints."""
+    return b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds)
 
 
 def _bind_privileged(connection: socket.socket) -> None:

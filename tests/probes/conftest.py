@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from notifywrap.policy.spec import TcpProbe
+from notifywrap.policy.probe import TcpProbe
 from notifywrap.probes import open_attempt
 from notifywrap.probes.procnet import ProcNet
 from notifywrap.probes.sockdiag import SockDiag
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from notifywrap.policy.events import Sample
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Probe
     from notifywrap.probes import Attempt
 
 REPOSITORY = Path(__file__).resolve().parents[2]

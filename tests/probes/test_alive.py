@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from notifywrap.policy.events import Outcome
-from notifywrap.policy.spec import AliveProbe, FileProbe
+from notifywrap.policy.probe import AliveProbe, FileProbe
 from notifywrap.probes import alive as alive_module
 
 
@@ -99,8 +99,8 @@ def test_without_proc_a_stranger_knows_only_that_it_exists():
     assert "could not be told" in sample.note
 
 
-def test_a_debugger_is_named(spawn, attempt, targets):
-    """Somebody at work with gdb, not a hang: the reason must tell them apart."""
+def test_a_debugger_is_no_verdict_and_is_named(spawn, attempt, targets):
+    """Somebody at work with gdb, not a hang: a time-out, for which the tracer is the excuse."""
     helper = spawn("say('up'); input()")
     assert helper.line() == "up"
     tracer = spawn(
@@ -114,7 +114,9 @@ def test_a_debugger_is_named(spawn, attempt, targets):
     )
     if tracer.line() != "attached":
         pytest.skip("ptrace is not allowed here")
-    assert attempt(AliveProbe(), targets(helper.pid)).reason == "stopped by a debugger"
+    sample = attempt(AliveProbe(), targets(helper.pid))
+    assert (sample.outcome, sample.reason) == (Outcome.TIMED_OUT, "stopped by a debugger")
+    assert alive_module.find_tracer(helper.pid) .endswith(f" (pid {tracer.pid})")
 
 
 def test_a_file_passes_when_it_exists(attempt, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from notifywrap.policy.events import Outcome
-from notifywrap.policy.spec import ExecProbe
+from notifywrap.policy.probe import ExecProbe
 from notifywrap.probes import open_attempt
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from notifywrap.policy.events import Outcome
-from notifywrap.policy.spec import HttpProbe
+from notifywrap.policy.probe import HttpProbe
 from notifywrap.probes import open_attempt
 
 ANSWER = """
@@ -194,3 +194,93 @@ def test_three_wakeups_are_enough(serve, targets, drive):
     server = serve("c.send(b'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok')")
     probed, target = probe(server.port()), targets()
     assert sorted(drive(open_attempt(probed, target)).wakeups for _ in range(50))[40] <= 2
+
+
+def test_headers_are_sent_as_they_stand_and_take_the_place_of_ours(serve, attempt):
+    """A Host that Traefik routes by, a token, a User-Agent that a log filter knows."""
+    server = serve("say(repr(head)); c.send(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')")
+    headers = (("X-Token", "a: b"), ("host", "shop.example"), ("User-Agent", "mine"))
+    assert attempt(probe(server.port(), headers=headers)).outcome is Outcome.PASSED
+    lines = eval(server.line()).decode().split("\r\n")
+    assert lines[:4] == ["GET /health HTTP/1.1", "host: shop.example", "X-Token: a: b",
+                         "User-Agent: mine"]  # fmt: skip
+    assert [line for line in lines if line.lower().startswith("host:")] == ["host: shop.example"]
+
+
+def test_a_status_outside_of_the_range_fails(serve, attempt):
+    """--http-status 200: a redirect to the login page is not the health page."""
+    server = serve("c.send(b'HTTP/1.1 302 Found\\r\\nContent-Length: 0\\r\\n\\r\\n')")
+    port = server.port()
+    assert attempt(probe(port, statuses=((200, 200),))).reason == "HTTP 302"
+    assert attempt(probe(port, statuses=((200, 200), (300, 303)))).outcome is Outcome.PASSED
+
+
+PIECES = (
+    "c.sendall(b'HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n')\n"
+    "for piece in (b'stat', b'us: ', b'o', b'k\\n'):\n"
+    "    c.sendall(b'%x\\r\\n%s\\r\\n' % (len(piece), piece)); time.sleep(0.01)\n"
+    "c.sendall(b'0\\r\\n\\r\\n')"
+)
+
+
+@pytest.mark.parametrize(
+    ("regex", "passes"), [("status: ok", True), (r"(?m)^status: (ok|fine)$", True), ("OK", False)]
+)
+def test_a_body_is_searched_when_it_is_complete(serve, attempt, regex, passes):
+    """Also one that comes in pieces, without what frames them."""
+    sample = attempt(probe(serve(PIECES).port(), body=regex))
+    assert sample.outcome is (Outcome.PASSED if passes else Outcome.FAILED)
+    assert sample.reason == ("" if passes else "HTTP 200, but no 'OK' in the body ('status: ok')")
+
+
+def test_a_body_that_does_not_match_shows_little_of_itself(serve, attempt):
+    """It may hold secrets, and a regular expression may be long: STATUS is one line."""
+    server = serve(
+        "c.send(b'HTTP/1.1 200 OK\\r\\nContent-Length: 60\\r\\n\\r\\n'"
+        " + b'no' * 12 + b'secret' * 6)"
+    )
+    sample = attempt(probe(server.port(), body="x" * 99))
+    assert sample.outcome is Outcome.FAILED
+    assert "secret" not in sample.reason
+    assert len(sample.reason) < 120
+
+
+def test_a_status_that_fails_does_not_wait_for_the_body(serve, attempt):
+    """The head decides alone when it is bad."""
+    server = serve("c.send(b'HTTP/1.1 500 X\\r\\nContent-Length: 9\\r\\n\\r\\n'); input()")
+    assert attempt(probe(server.port(), body="x")).reason == "HTTP 500"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "reason"),
+    [
+        ("c.send(head + b'data: up\\n'); input()", Outcome.PASSED, ""),
+        ("c.send(head + b'data: down\\n'); input()", Outcome.TIMED_OUT, "no complete body after"),
+        ("c.sendall(head + b'up' + bytes(70000)); input()", Outcome.PASSED, ""),
+        ("c.sendall(head + bytes(90000) + b'up')", Outcome.FAILED, "HTTP 200, but no 'up'"),
+        ("c.send(head); c.shutdown(socket.SHUT_WR)", Outcome.FAILED, "in the body (empty)"),
+    ],
+)
+def test_a_body_is_waited_for_up_to_the_timeout_and_64_kib(serve, attempt, answer, outcome, reason):
+    """A stream of events never ends: what is there by then is what is searched."""
+    server = serve("head = b'HTTP/1.1 200 OK\\r\\n\\r\\n'\n" + answer)
+    sample = attempt(probe(server.port(), body="up"), timeout_s=0.5)
+    assert sample.outcome is outcome
+    assert reason in sample.reason
+
+
+def test_http_over_a_unix_socket_has_the_options_too(spawn, attempt, tmp_path):
+    """docker's API wants a Host, and says what is wrong in the body."""
+    path = str(tmp_path / "s")
+    server = spawn(
+        ANSWER
+        + """
+s = listen_unix(sys.argv[1]); say("up")
+serve(s, lambda c, head: (c.send(b"HTTP/1.0 200 OK\\r\\n\\r\\nhost " + head.split()[4]),
+                          c.shutdown(socket.SHUT_WR)))
+""",
+        path,
+    )
+    assert server.line() == "up"
+    asked = probe(0, "/", addresses=(), path=path, headers=(("Host", "d"),), body="^host d$")
+    assert attempt(asked).outcome is Outcome.PASSED

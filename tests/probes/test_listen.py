@@ -9,7 +9,7 @@ import time
 import pytest
 
 from notifywrap.policy.events import Outcome
-from notifywrap.policy.spec import DiscoverProbe, ListenProbe, TcpProbe, UnixProbe
+from notifywrap.policy.probe import DiscoverProbe, ListenProbe, TcpProbe, UnixProbe
 from notifywrap.probes.sockets import Blind
 
 LISTENS = "s = say_port(listen(sys.argv[1])); input()"

@@ -181,7 +181,7 @@ def test_a_sandbox_without_netlink_changes_no_answer(spawn):
     probe = spawn(
         NO_NETLINK
         + """
-from notifywrap.policy.spec import *
+from notifywrap.policy.probe import *
 from notifywrap.probes.once import run_once
 from notifywrap.probes.target import Target
 from notifywrap.probes.sockets import open_sockets

@@ -17,7 +17,7 @@ from notifywrap.probes.sockets import ESTABLISHED, LISTEN, SYN_RECV, KernelSocke
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from notifywrap.policy.spec import TcpProbe
+    from notifywrap.policy.probe import TcpProbe
 
 FIN_WAIT2 = 5
 CLOSE_WAIT = 8

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from notifywrap.policy.events import Sample
-    from notifywrap.policy.spec import TcpProbe
+    from notifywrap.policy.probe import TcpProbe
     from notifywrap.probes.target import Target
 
 

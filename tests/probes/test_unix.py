@@ -7,7 +7,7 @@ import os
 import pytest
 
 from notifywrap.policy.events import Outcome
-from notifywrap.policy.spec import UnixProbe
+from notifywrap.policy.probe import UnixProbe
 from notifywrap.probes import open_attempt
 
 

@@ -75,6 +75,28 @@ def test_a_full_socket_means_try_again(address: str) -> None:
         assert notifier.send(b"READY=1")
 
 
+def test_file_descriptors_go_along(address: str) -> None:
+    """FDSTORE=1 and BARRIER=1 mean nothing without them; whoever gave them still has his own."""
+    reader, writer = os.pipe()
+    with bind(address) as inbox, Notifier(address) as notifier:
+        assert notifier.send(b"FDSTORE=1", (reader, writer))
+        inbox.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)  # recv_fds has no room for them
+        data, (got, other), _, _ = socket.recv_fds(inbox, 4096, 9)
+        assert data == b"FDSTORE=1"
+        os.write(writer, b"the same pipe")
+        assert os.read(got, 100) == b"the same pipe"
+        while notifier.send(b"BARRIER=1", (writer,)):
+            pass  # until it is full: then nothing of it is sent
+    for fd in (reader, writer, got, other):
+        os.close(fd)
+
+
+def test_file_descriptors_do_not_leave_the_machine() -> None:
+    """A barrier that nobody could answer would keep its sender waiting."""
+    with Notifier("vsock:2:1") as notifier, pytest.raises(NotifyError, match="cannot be sent"):
+        notifier.send(b"BARRIER=1", (0,))
+
+
 def test_a_manager_that_binds_anew_is_found_again(address: str) -> None:
     """`systemctl daemon-reexec` and a restarted user manager: no ping may be lost for good."""
     with Notifier(address) as notifier:
