@@ -8,9 +8,10 @@ import time
 from notifywrap import probes
 from notifywrap.lean import TYPE_CHECKING, signal
 from notifywrap.policy.events import Outcome, Sample, Sampled
-from notifywrap.policy.starvation import find_excuse
+from notifywrap.policy.starvation import Hindrance, find_excuse
+from notifywrap.probes.alive import find_tracer
 from notifywrap.runtime.lastwords import leave_word, take_back
-from notifywrap.runtime.pressure import RunDelay
+from notifywrap.runtime.pressure import Pressure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from notifywrap.probes import Attempt
     from notifywrap.probes.target import Target
     from notifywrap.runtime.loop import Loop
+    from notifywrap.runtime.pressure import Counters
 
 __all__ = ["Attempts"]
 
@@ -28,9 +30,9 @@ class Running:
 
     __slots__ = (
         "attempt",
+        "before",
         "began",
         "deadline",
-        "delay",
         "fd",
         "last_words",
         "late_s",
@@ -45,7 +47,7 @@ class Running:
         self.began = now
         self.deadline = now + timeout_s
         self.wake_at: float | None = None
-        self.delay = 0.0
+        self.before: Counters | None = None
         self.late_s = 0.0
         # A command that hangs must not outlive us: nobody else would ever end it.
         self.last_words = leave_word(-attempt.pid, signal.SIGKILL) if attempt.pid else ()
@@ -61,7 +63,7 @@ class Attempts:
         self._target = target
         self._report = report
         self._running: dict[int, Running] = {}
-        self._run_delay = RunDelay()
+        self._pressure = Pressure()
 
     def next_deadline(self) -> float | None:
         """The earliest moment at which an attempt wants to be woken or times out."""
@@ -78,7 +80,7 @@ class Attempts:
         self._running[action.attempt] = running
         self._advance(running)
         if action.attempt in self._running:  # what is over already needs no excuse
-            running.delay = self._run_delay.read()
+            running.before = self._pressure.read()
 
     def close(self, number: int) -> None:
         """Give an attempt up. Nothing happens when it has ended."""
@@ -115,7 +117,7 @@ class Attempts:
             return  # given up by what an earlier call of this turn led to
         sample = running.attempt.advance()
         if sample is not None:
-            self._end(running, sample, "")
+            self._end(running, sample, time.monotonic())
             return
         wake_after_s = running.attempt.wake_after_s
         running.wake_at = None if wake_after_s is None else time.monotonic() + wake_after_s
@@ -128,16 +130,23 @@ class Attempts:
 
     def _time_out(self, running: Running, now: float) -> None:
         # What woke us late may have kept us from an answer that is already here: look once more.
-        sample = running.attempt.advance() or running.attempt.overdue()
-        excuse = ""
-        if sample.outcome is Outcome.TIMED_OUT:
-            waited_s = self._run_delay.read() - running.delay
-            excuse = find_excuse(now - running.began, running.late_s, waited_s)
-        self._end(running, sample, excuse)
+        # It may be late for this one alone: a poll(2) that has descriptors tells of no delay.
+        running.late_s = max(running.late_s, now - running.deadline)
+        self._end(running, running.attempt.advance() or running.attempt.overdue(), now)
 
-    def _end(self, running: Running, sample: Sample, excuse: str) -> None:
+    def _end(self, running: Running, sample: Sample, now: float) -> None:
         self.close(running.number)
+        excuse = self._excuse(running, now) if sample.outcome is Outcome.TIMED_OUT else ""
         self._report(Sampled(running.number, sample, excuse))
+
+    def _excuse(self, running: Running, now: float) -> str:
+        """Why an attempt that nobody answered proves nothing; "" when it does."""
+        before, hindrance = running.before, Hindrance()
+        if before is not None:
+            hindrance = before.until(self._pressure.read())
+        tracer = find_tracer(self._target.pid)
+        hindrance = hindrance._replace(late_s=running.late_s, tracer=tracer)
+        return find_excuse(now - running.began, hindrance)
 
     def _unwatch(self, running: Running) -> None:
         if running.fd >= 0:

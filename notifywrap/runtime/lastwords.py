@@ -19,10 +19,14 @@ def leave_word(owner: int, signum: int) -> tuple[int, ...]:
         ends = os.pipe2(os.O_CLOEXEC)
     except OSError:
         return ()  # EMFILE: what needs descriptors more will say so
-    for fd in ends:
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signum)
-        fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
-        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_ASYNC)
+    try:
+        for fd in ends:
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signum)
+            fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
+            fcntl.fcntl(fd, fcntl.F_SETFL, os.O_ASYNC)
+    except ProcessLookupError:  # there is no such owner any more
+        take_back(ends)
+        return ()
     return ends
 
 

@@ -1,4 +1,8 @@
-"""One blocking wait for everything: file descriptors and the next deadline. No tick."""
+"""One blocking wait for everything: file descriptors and the next deadline. No tick.
+
+A Part is what some options add to it: the relay of the target's own messages, the pump for its
+log, the socket for `notifywrap reload`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,10 @@ from notifywrap.lean import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Loop"]
+    from notifywrap.policy.events import Event
+    from notifywrap.probes.target import Target
+
+__all__ = ["Loop", "Part"]
 
 LONGEST_S = 86400.0  # poll(2) takes 24 days at most; waking up once a day costs nothing
 
@@ -49,3 +56,39 @@ class Loop:
         if deadline is None or ready:
             return 0.0
         return max(0.0, time.monotonic() - deadline)
+
+
+class Part:
+    """Something with file descriptors of its own that lives beside the attempts, for as long as the
+    supervisor.
+
+    attach() is called once, before the loop starts; close() in every case.
+    """
+
+    def attach(self, loop: Loop, put: Callable[[Event], None], target: Target) -> None:
+        """The target runs: watch your descriptors in *loop*, *put* the events that come of them,
+        and give *target* what its probes need of you."""
+        raise NotImplementedError
+
+    def next_deadline(self) -> float | None:
+        """When to call `wake()`; None for never."""
+        return None
+
+    def wake(self, now: float) -> None:
+        """A turn of the loop: do what is due by *now*."""
+
+    def hold(self, *, is_crowded: bool) -> None:
+        """So much waits for systemd that nothing should be added to it; or no longer so."""
+
+    def drain(self) -> None:
+        """The target has ended: take what it left behind and is still to be heard."""
+
+    def answer(self, why: str, unheard: int) -> None:
+        """A reload has ended; *why* is "" when the target is ready again.
+
+        unheard  so many of the last ReloadAsked had not been handled when it ended: it is not
+                 theirs
+        """
+
+    def close(self) -> None:
+        """Close your descriptors. May be called again."""

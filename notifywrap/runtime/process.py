@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from notifywrap.policy.exits import ExitStatus
 
 __all__ = [
+    "cannot_fork",
     "end_as",
+    "find_dispositions",
     "inherited_sockets",
     "occupy_standard_streams",
     "pass_terminal",
+    "replace_us",
     "spawn",
     "target_environment",
 ]
 
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
-# What is between systemd and the wrapper, not for the target.
+# What is between systemd and the wrapper, not for the target: the relay gives it its own.
 _OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDFDID")
 
 
@@ -92,33 +95,33 @@ def spawn(
     *,
     sigpipe_ignored: bool = True,
     terminal: int | None = None,
+    descriptors: Mapping[int, int] = {},
 ) -> int:
     """Start the target and return its pid once it is really executing *argv*.
 
-    mask      the signal mask it gets; all signals are blocked around this call, so that none is
-              lost in the gap
-    terminal  fd of the controlling terminal that the target is to have, None for a session of its
-              own
+    mask         the signal mask it gets; all signals are blocked around this call, so that none is
+                 lost in the gap
+    terminal     fd of the controlling terminal that the target is to have, None for a session of
+                 its own
+    descriptors  what the target is to have beside what it inherits: its descriptor number -> ours
 
     Raises CommandError when *argv* cannot be executed; then nothing is left running.
     """
     parent = os.getpid()
-    dispositions = _dispositions(sigpipe_ignored)
+    dispositions = find_dispositions(sigpipe_ignored)
     report, failure = os.pipe2(os.O_CLOEXEC)
     try:
         pid = os.fork()
     except OSError as error:  # EAGAIN: LimitNPROC= or TasksMax= is used up
         os.close(report)
         os.close(failure)
-        hint = "LimitNPROC= counts the threads of the user, TasksMax= those of the unit"
-        raise NotifywrapError(f"cannot start a process: {error.strerror} ({hint})") from None
+        raise cannot_fork(error) from None
     if pid == 0:
         try:
+            failure = _place(descriptors, failure)
             _become_target(argv, env, mask, dispositions, terminal, parent)
-        except OSError as error:
-            os.write(failure, str(error.errno).encode())
-        except ValueError:  # Python's own refusal of what exec(3) would not take either
-            os.write(failure, str(errno.EINVAL if argv[0] else errno.ENOENT).encode())
+        except (OSError, ValueError) as error:
+            os.write(failure, str(_number(error, argv)).encode())
         finally:
             os._exit(NOT_FOUND)
     os.close(failure)
@@ -133,8 +136,46 @@ def spawn(
     return pid
 
 
-def _dispositions(sigpipe_ignored: bool) -> dict[signal.Signals, signal._HANDLER]:
-    """What the target is to find where it is not what we have."""
+def replace_us(
+    argv: Sequence[str],
+    env: dict[str, str],
+    mask: Iterable[int],
+    dispositions: Mapping[signal.Signals, signal._HANDLER],
+    descriptors: Mapping[int, int],
+    failure: int,
+) -> CommandError:
+    """Become the target in this very process; returns only when that cannot be, and says why.
+
+    failure  something is written to it then; it is closed on exec
+
+    The arguments are those of `spawn()`, and all signals are blocked here, too.
+    """
+    stderr = _dodge(os.dup(2), descriptors)  # for the one who says why
+    failure = _place(descriptors, failure)
+    try:
+        _execute(argv, env, mask, dispositions)
+    except (OSError, ValueError) as error:
+        number = _number(error, argv)
+    os.write(failure, b"x")
+    os.dup2(stderr, 2)
+    return _cannot_execute(argv[0], number, env)
+
+
+def cannot_fork(error: OSError) -> NotifywrapError:
+    """EAGAIN: LimitNPROC= or TasksMax= is used up."""
+    hint = "LimitNPROC= counts the threads of the user, TasksMax= those of the unit"
+    return NotifywrapError(f"cannot start a process: {error.strerror} ({hint})")
+
+
+def _number(error: OSError | ValueError, argv: Sequence[str]) -> int:
+    if isinstance(error, OSError):
+        return error.errno or errno.EINVAL
+    # Python's own refusal of what exec(3) would not take either
+    return errno.EINVAL if argv[0] else errno.ENOENT
+
+
+def find_dispositions(sigpipe_ignored: bool) -> dict[signal.Signals, signal._HANDLER]:
+    """What the target is to find where it is not what we have. SIGCHLD is ours from now on."""
     found = {
         # Were it ignored, the kernel would reap the target and tell nobody how it ended.
         signal.SIGCHLD: signal.signal(signal.SIGCHLD, signal.SIG_DFL),
@@ -147,6 +188,26 @@ def _dispositions(sigpipe_ignored: bool) -> dict[signal.Signals, signal._HANDLER
         # Python's own handler would swallow one that is pending.
         found[signal.SIGINT] = signal.SIG_DFL
     return found
+
+
+def _place(descriptors: Mapping[int, int], failure: int) -> int:
+    """Runs in the child: give it *descriptors*; returns where *failure* is now.
+
+    What is about to be overwritten moves out of the way first: a number of ours may be one that
+    the target is to have.
+    """
+    sources = {number: _dodge(ours, descriptors) for number, ours in descriptors.items()}
+    failure = _dodge(failure, descriptors)
+    for number, ours in sources.items():
+        os.dup2(ours, number, inheritable=True)
+    return failure
+
+
+def _dodge(fd: int, taken: Mapping[int, int]) -> int:
+    """*fd*, or a copy that is none of *taken*. The copies are close-on-exec: exec ends them."""
+    while fd in taken:
+        fd = os.dup(fd)
+    return fd
 
 
 def _become_target(
@@ -167,9 +228,19 @@ def _become_target(
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before the line above
         os._exit(NOT_FOUND)
+    _execute(argv, env, mask, dispositions)
+
+
+def _execute(
+    argv: Sequence[str],
+    env: dict[str, str],
+    mask: Iterable[int],
+    dispositions: Mapping[signal.Signals, signal._HANDLER],
+) -> None:
+    """Does not return. Raises OSError, and ValueError for what Python refuses by itself."""
     pid = str(os.getpid())
-    for name in ("LISTEN_PID", "SYSTEMD_EXEC_PID"):
-        if name in env and (name != "LISTEN_PID" or not env[name]):
+    for name in ("LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"):
+        if name in env and (name == "SYSTEMD_EXEC_PID" or not env[name]):
             env[name] = pid
     for signum, disposition in dispositions.items():
         signal.signal(signum, disposition)

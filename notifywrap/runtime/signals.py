@@ -75,10 +75,13 @@ def _nothing(signum: int, frame: object) -> None:
 
 
 def is_handled_by(pid: int, signum: int) -> bool:
-    """Has process *pid* a handler for *signum*? True where that cannot be known (no /proc).
+    """Has process *pid* a handler for *signum*? True where that cannot be known (no /proc), and for
+    0, which is no signal and harms nobody.
 
     Source: proc(5), SigCgt in /proc/pid/status.
     """
+    if not signum:
+        return True
     try:
         with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
             text = file.read(8192)

@@ -11,32 +11,39 @@ from notifywrap.lean import TYPE_CHECKING, signal
 from notifywrap.policy.events import (
     Abort,
     CloseAttempt,
+    Discard,
     Exit,
+    Follow,
     Forward,
     Level,
     Notify,
     OpenAttempt,
+    ReloadAsked,
+    ReloadEnded,
     Say,
     Signalled,
     Stop,
     TargetExited,
+    TargetNotified,
     Timer,
 )
 from notifywrap.policy.exits import FAILED, ExitStatus, from_wait
-from notifywrap.policy.machine import JOB_CONTROL, Machine
+from notifywrap.policy.machine import Machine
+from notifywrap.policy.signalling import JOB_CONTROL, RELOAD
 from notifywrap.runtime.attempts import Attempts
 from notifywrap.runtime.loop import Loop
-from notifywrap.runtime.outbox import Outbox
+from notifywrap.runtime.outbox import Outbox, close_all
 from notifywrap.runtime.process import pass_terminal
 from notifywrap.runtime.signals import is_handled_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from notifywrap.policy.events import Action, Event
     from notifywrap.policy.spec import Spec
     from notifywrap.probes.target import Target
     from notifywrap.protocol.notify import Notifier
+    from notifywrap.runtime.loop import Part
     from notifywrap.runtime.signals import SignalPipe
 
 __all__ = ["Supervisor"]
@@ -46,6 +53,7 @@ class Supervisor:
     """Looks after one running target until it ends.
 
     say       writes a line to the journal
+    parts     what the options in use add to the loop
     terminal  fd of the terminal that the target is in front of, None when there is none
     """
 
@@ -56,6 +64,7 @@ class Supervisor:
         signals: SignalPipe,
         notifier: Notifier | None,
         say: Callable[[Level, str], None],
+        parts: Sequence[Part] = (),
         terminal: int | None = None,
     ) -> None:
         self._spec = spec
@@ -63,6 +72,7 @@ class Supervisor:
         self._pid = target.pid
         self._signals = signals
         self._say = say
+        self._parts = parts
         self._terminal = terminal
         self._loop = Loop()
         self._outbox = Outbox(notifier)
@@ -71,11 +81,14 @@ class Supervisor:
         self._events: list[Event] = []
         self._status: ExitStatus | None = None
         self._reaped = False
+        self._is_crowded = False  # does so much wait for systemd that the parts were told?
 
     def run(self) -> ExitStatus:
         """Work until the target has ended; returns how. Nothing of the target is left running."""
         try:
             self._loop.watch(self._signals.fileno(), select.POLLIN, self._take_signals)
+            for part in self._parts:
+                part.attach(self._loop, self._put, self._target)
             self._perform(self._machine.start(time.monotonic()))
             self._drain()
             while self._status is None:
@@ -86,6 +99,9 @@ class Supervisor:
             return self._stop_target(repr(error))
         finally:
             self._attempts.close_all()
+            for part in self._parts:
+                part.close()
+            self._outbox.close()
             if not self._reaped:  # only on the way out through something like SystemExit
                 os.kill(self._pid, signal.SIGKILL)
         return self._status
@@ -100,10 +116,17 @@ class Supervisor:
             self._outbox.flush(now)
         if due is not None and due <= now:
             self._events.append(Timer())
+        for part in self._parts:
+            part.wake(now)
         self._drain()
+        if self._outbox.is_crowded is not self._is_crowded:
+            self._is_crowded = not self._is_crowded
+            for part in self._parts:
+                part.hold(is_crowded=self._is_crowded)
 
     def _next_deadline(self, due: float | None) -> float | None:
-        moments = (due, self._attempts.next_deadline(), self._outbox.next_deadline())
+        moments = [due, self._attempts.next_deadline(), self._outbox.next_deadline()]
+        moments += [part.next_deadline() for part in self._parts]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _put(self, event: Event) -> None:
@@ -127,8 +150,8 @@ class Supervisor:
                 continue
             if signum == signal.SIGCONT:
                 self._lend_terminal()
-            asks = signum == self._spec.reload_signal or signum in JOB_CONTROL
-            handled = not asks or is_handled_by(self._pid, signum)
+            asks = signum == RELOAD or signum in JOB_CONTROL
+            handled = not asks or is_handled_by(self._pid, self._spec.sent_for(signum))
             self._put(Signalled(signum, handled))
 
     def _reap(self) -> None:
@@ -148,7 +171,16 @@ class Supervisor:
                 self._yield_terminal()
             else:
                 self._reaped = True
-                self._events.insert(0, TargetExited(from_wait(status)))
+                self._end_target(from_wait(status))
+
+    def _end_target(self, status: ExitStatus) -> None:
+        """Its end goes before all events but for what it said before: that may tell why."""
+        for part in self._parts:
+            part.drain()
+        told = [event for event in self._events if type(event) is TargetNotified]
+        last_words = [event._replace(dying=True) for event in told]
+        rest = [event for event in self._events if type(event) is not TargetNotified]
+        self._events = [*last_words, TargetExited(status), *rest]
 
     def _yield_terminal(self) -> None:
         """The terminal stopped the target (^Z): stop too, so that the shell is back, and go on
@@ -184,6 +216,17 @@ class Supervisor:
         if action.lasts_s is None:  # the state has changed: what was remembered for the last one
             self._target.relax()  # is memory that may go back
 
+    def _discard(self, action: Discard) -> None:
+        close_all(action.fds)
+
+    def _follow(self, _: Follow) -> None:
+        raise AssertionError("without a pid file nobody is followed")
+
+    def _answer(self, action: ReloadEnded) -> None:
+        unheard = sum(type(event) is ReloadAsked for event in self._events)
+        for part in self._parts:
+            part.answer(action.why, unheard)
+
     def _forward(self, action: Forward) -> None:
         self._kill(action.signum)
 
@@ -217,6 +260,9 @@ class Supervisor:
         self._attempts.close_all()
         # The target's end is told once only: what has been reaped cannot be waited for again.
         ends = [event for event in self._events if type(event) is TargetExited]
+        for event in self._events:
+            if type(event) is TargetNotified:
+                close_all(event.fds)
         self._events = [Abort(reason), *ends]
         try:
             self._drain()
@@ -235,6 +281,9 @@ _PERFORM: dict[type, Callable[..., None]] = {
     OpenAttempt: Supervisor._open,
     CloseAttempt: Supervisor._close,
     Notify: Supervisor._notify,
+    Discard: Supervisor._discard,
+    Follow: lambda self, action: self._follow(action),  # a Follower does
+    ReloadEnded: Supervisor._answer,
     Forward: Supervisor._forward,
     Stop: Supervisor._stop,
     Say: Supervisor._write,

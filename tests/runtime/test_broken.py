@@ -99,7 +99,7 @@ def test_a_failure_of_our_own_kills_a_target_that_will_not_stop(inbox: Inbox):
 
 def test_the_targets_end_while_we_fail_is_not_waited_for_twice(inbox: Inbox):
     """It is told once by the kernel: lost in our own failure, we would wait for ever."""
-    start = sabotage("from notifywrap.policy import machine; machine.describe_exit = fail")
+    start = sabotage("from notifywrap.policy import endings; endings.describe_exit = fail")
     with Wrapped(["true"], "--ready", "alive", inbox=inbox, start=start) as wrapper:
         assert wrapper.end() == 125
     assert "Traceback" not in wrapper.errors

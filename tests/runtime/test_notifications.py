@@ -268,6 +268,7 @@ def test_a_target_that_hangs_gets_no_further_pings_until_it_recovers(
         inbox.wait("WATCHDOG", "1")
 
 
+@pytest.mark.slow
 def test_http_500_gets_no_ping_and_status_says_so(inbox: Inbox, tmp_path: Path):
     """The sysadmin reads STATUS first: it must name the answer, not only 'watchdog timeout'."""
     command, options = serving("http", tmp_path)
@@ -283,6 +284,7 @@ def test_http_500_gets_no_ping_and_status_says_so(inbox: Inbox, tmp_path: Path):
         assert "ready after" in inbox.wait("STATUS")["STATUS"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "status_line",
     [
@@ -315,6 +317,7 @@ def test_status_is_one_short_line_whatever_the_server_answers(
             assert line.isprintable()
 
 
+@pytest.mark.slow
 def test_status_changes_at_most_once_a_second(inbox: Inbox, tmp_path: Path):
     """Each change goes over D-Bus to everyone who watches the unit."""
     command, options = serving("http", tmp_path)

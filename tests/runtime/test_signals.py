@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from notifywrap.runtime.signals import is_handled_by
 from tests.runtime.wrapped import (
     LIMIT_S,
     ROOT,
@@ -238,3 +239,9 @@ def test_a_nohup_service_survives_hup():
         process.send_signal(signal.SIGHUP)
         process.communicate(b"exit 9\n", timeout=LIMIT_S)
         assert process.returncode == 9
+
+
+def test_no_signal_at_all_needs_no_handler():
+    """`--map-signal TSTP=0`, `--reload 0`: the question is asked before every signal that is
+    mapped."""
+    assert is_handled_by(os.getpid(), 0)

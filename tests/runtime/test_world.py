@@ -186,15 +186,19 @@ def test_without_stdout_and_stderr_our_own_words_do_not_become_signals():
 
 
 def test_what_is_between_systemd_and_the_wrapper_does_not_reach_the_target(tmp_path: Path):
-    """With NOTIFY_SOCKET the target would be refused, with WATCHDOG_PID it would be confused."""
+    """systemd would refuse what the target says, and WATCHDOG_PID would confuse it.
+
+    What the relay gives it in their place is told in test_target_notify.py.
+    """
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         env = clean_environment(
             NOTIFY_SOCKET=address, WATCHDOG_USEC="60000000", LISTEN_PIDFDID="123",
-            NOTIFYWRAP_READY="x", NOTIFYWRAP_SECRET="y", SYSTEMD_EXEC_PID="1",
+            NOTIFYWRAP_READY="alive", NOTIFYWRAP_SECRET="y", SYSTEMD_EXEC_PID="1",
         )  # fmt: skip
-        out = seen(["env", "-0"], wrapped=True, env=env, world=lambda: None)
+        options = ("--target-notify", "ignore")
+        out = seen(["env", "-0"], wrapped=True, options=options, env=env, world=lambda: None)
     names = {entry.partition(b"=")[0] for entry in out.split(b"\0") if entry}
     wanted = set(map(os.fsencode, env))
     assert wanted - names == {

@@ -155,15 +155,22 @@ class Inbox:
             return messages
 
     def stuff(self) -> None:
-        """Fill the queue, as when systemd is too busy to read it."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            try:
-                while True:
-                    sender.sendto(b"X_STUFFED=1", self.path)
-                    self.stuffed += 1
-            except BlockingIOError:
-                return
+        """Fill the queue, as when systemd is too busy to read it.
+
+        One sender may reach the limit of its own buffer first (net.unix.max_dgram_qlen is 10 by
+        default, and 512 where systemd has booted): it is full when a fresh one cannot send either.
+        """
+        before = -1
+        while self.stuffed > before:
+            before = self.stuffed
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)
+                try:
+                    while True:
+                        sender.sendto(b"X_STUFFED=1", self.path)
+                        self.stuffed += 1
+                except BlockingIOError:
+                    pass
 
 
 class Wrapped:

@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--ignore-abort", action="store_true", help="SIGABRT does nothing")
     parser.add_argument("--stubborn", action="store_true", help="lives on without its address")
     parser.add_argument("--reload", type=float, help="closed for so long at SIGHUP")
+    parser.add_argument("--sick-reload", type=float, help="answers 500 for so long at SIGHUP")
     options = parser.parse_args()
     if options.trace:
         faulthandler.enable()
@@ -63,6 +64,9 @@ class Server:
         signal.signal(signal.SIGUSR2, self.end_fault)
         if options.reload is not None:
             signal.signal(signal.SIGHUP, self.reload)
+        if options.sick_reload is not None:
+            signal.signal(signal.SIGHUP, self.reload_sick)
+            signal.signal(signal.SIGALRM, self.end_fault)
         self.open()
 
     def open(self) -> None:
@@ -106,10 +110,17 @@ class Server:
         say("well again")
 
     def reload(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # one after the other
         say("reloading")
         self.close()
         pause(self.options.reload)
         self.open()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+
+    def reload_sick(self, *_: object) -> None:
+        say("reloading")
+        self.fault = "sick"
+        signal.setitimer(signal.ITIMER_REAL, self.options.sick_reload)
 
     def serve(self) -> None:
         while True:

@@ -1,0 +1,76 @@
+"""What the options in use add to the wrapper, made before the target is started.
+
+Each is imported only where its option asks for it: a service pays in memory for what it uses.
+"""
+
+from __future__ import annotations
+
+from notifywrap.lean import TYPE_CHECKING
+from notifywrap.policy.probe import FdProbe, LogProbe
+from notifywrap.policy.spec import TargetNotify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from notifywrap.policy.events import Level
+    from notifywrap.policy.spec import Spec
+    from notifywrap.runtime.loop import Part
+
+__all__ = ["make_parts"]
+
+
+def make_parts(
+    spec: Spec,
+    env: dict[str, str],
+    descriptors: dict[int, int],
+    say: Callable[[Level, str], None],
+    *,
+    is_notified: bool,
+) -> list[Part]:
+    """The parts that *spec* asks for.
+
+    env          of the target: changed for what it is to find there
+    descriptors  to be filled with what the target gets: its descriptor number -> ours
+    is_notified  is there a systemd to tell?
+
+    Raises NotifywrapError when one cannot be had; nothing is left open then.
+    """
+    parts: list[Part] = []
+    try:
+        _add_outputs(parts, spec, env, descriptors, say)
+        if is_notified and spec.target_notify is not TargetNotify.IGNORE:
+            from notifywrap.runtime.relay import Relay
+
+            relay = Relay(say)
+            parts.append(relay)
+            relay.invite(env, spec.watchdog_s)
+    except BaseException:
+        for part in parts:
+            part.close()
+        raise
+    if not spec.main_is_target:
+        from notifywrap.runtime.control import Control
+
+        parts.append(Control(spec, say))
+    return parts
+
+
+def _add_outputs(
+    parts: list[Part],
+    spec: Spec,
+    env: dict[str, str],
+    descriptors: dict[int, int],
+    say: Callable[[Level, str], None],
+) -> None:
+    """What reads from the target: its log, and the descriptors it says ready on."""
+    probes = spec.ready + spec.live
+    numbers = [probe.fd for probe in probes if isinstance(probe, FdProbe)]
+    patterns = [probe.pattern for probe in probes if isinstance(probe, LogProbe)]
+    if numbers:
+        from notifywrap.runtime.fdpipes import FdPipes
+
+        parts.append(FdPipes(numbers, env, descriptors))
+    if patterns:
+        from notifywrap.runtime.logpump import LogPump
+
+        parts.append(LogPump(patterns, env, descriptors, say))
