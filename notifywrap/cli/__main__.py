@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from notifywrap.cli import probe
 
         return probe.main(words[1:])
+    if first == "reload":
+        from notifywrap.cli import reload
+
+        return reload.main(words[1:])
     if first in ("--help", "-h", "help", "--version"):
         from notifywrap.cli import about
 

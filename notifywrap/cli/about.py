@@ -20,25 +20,109 @@ really serves, tells systemd READY=1, and from then on sends WATCHDOG=1 only whi
   notifywrap [OPTIONS] -- COMMAND [ARG...]          what ExecStart= runs
   notifywrap try [OPTIONS] [--for TIME] -- COMMAND  the same in a terminal, without systemd
   notifywrap probe [--timeout TIME] PROBE...        try probes once: exit 0 pass, 1 fail
-  notifywrap --help [try|probe|probes|times|exit|unit]
+  notifywrap reload [--timeout TIME] PID            what ExecReload= runs before systemd 253
+  notifywrap --help [options|probes|http|times|config|unit|exit|try|probe|reload]
   notifywrap --version
 
-Options (a repeatable one may be given several times; all its probes must pass)
+Options that most units need; `notifywrap --help options` has all of them
   --probe PROBE       ready and live probe in one                            repeatable
   --ready PROBE       must pass once before READY=1                          repeatable
   --live PROBE        must pass for each WATCHDOG=1                          repeatable
   --period TIME       how often a live round                   WatchdogSec/4, at most 10s
   --timeout TIME      how long one attempt may take            WatchdogSec/4, at most 5s
-  --kill-after TIME   TERM to KILL, where notifywrap itself stops the target          10s
-  --stop-signal SIG   the signal that means stop (KillSignal= of the unit)           TERM
-  --sigpipe ignore|default    what the target finds for SIGPIPE                    ignore
-  --main wrapper      who is the service's main process                           wrapper
+  --start-timeout TIME    keep systemd waiting this long for READY=1      systemd's limit
+  --reload SIGNAL|exec:CMD    what `systemctl reload` does to the target              HUP
+  --preset NAME       what is known of a daemon; none for nothing   the command's own name
+  --config FILE       the same settings in TOML                                      none
   --log-level LEVEL   error, warning, notice, info or debug                          info
 
 Without any probe notifywrap waits until the target's listening sockets have settled and
 accepts connections on each of them. Name the one that matters with --probe.
 
 Start here:  notifywrap try --probe http://127.0.0.1:8080/ping -- traefik
+"""
+
+OPTIONS = """\
+All options, with what holds without them. Those for https probes: notifywrap --help http
+
+Probes: of a repeatable option all must pass
+  --probe PROBE           ready and live probe in one                        repeatable
+  --ready PROBE           must pass once before READY=1                      repeatable
+  --live PROBE            must pass for each WATCHDOG=1                      repeatable
+Times
+  --period TIME           how often a live round               WatchdogSec/4, at most 10s
+  --timeout TIME          how long one attempt may take        WatchdogSec/4, at most 5s
+  --stable-for TIME       ready probes must keep passing this long                      0
+  --start-timeout TIME    keep systemd waiting up to this, then stop the target and exit
+                          125                                             systemd's limit
+  --kill-after TIME       TERM to KILL, where notifywrap itself stops the target      10s
+  --fail-after N          make systemd act after N failed rounds, not after WatchdogSec  off
+Signals
+  --reload SIGNAL|exec:CMD    what `systemctl reload` does to the target; 0: nothing  HUP
+  --reload-timeout TIME   then READY=1 all the same, and STATUS says it failed        60s
+  --stop-signal SIG       the signal that means stop (KillSignal= of the unit)       TERM
+  --map-signal FROM=TO    e.g. TERM=QUIT; TO may be 0: not passed on         repeatable
+  --sigpipe ignore|default    what the target finds for SIGPIPE                    ignore
+The target
+  --target-notify auto|require|ignore    what its own sd_notify messages mean        auto
+  --main wrapper|target   who is the service's main process; target: the wrapper only
+                          probes, and the unit needs NotifyAccess=all             wrapper
+  --pidfile PATH          it daemonizes or re-executes itself: follow this pid       none
+Settings
+  --preset NAME           what is known of a daemon; none for nothing  the command's name
+  --config FILE           the same settings in TOML                                  none
+  --log journal|stderr    where notifywrap's own lines go                          stderr
+  --log-level LEVEL       error, warning, notice, info or debug                      info
+
+A switch such as --tls-insecure is turned off again with =no.
+"""
+
+HTTP = """\
+How http://, https:// and http+unix:// probes ask, and what they take for an answer
+
+  --http-header K:V       one more header field in the request               repeatable
+  --http-header-credential K:NAME    its value is what the credential NAME holds: a file in
+                          $CREDENTIALS_DIRECTORY (LoadCredential= of the unit) repeatable
+  --http-status RANGES    statuses that pass, e.g. 200-299,401                    200-399
+  --http-body REGEX       must be found in the body, its first 64 KiB            any body
+  --tls-ca FILE           PEM file with the authorities to trust             the system's
+  --tls-cert FILE         PEM file with a certificate to show to the server         none
+  --tls-key FILE          PEM file with its key                         in the --tls-cert
+  --tls-insecure          any certificate will do                                      no
+
+On the loopback (127.0.0.1, ::1, localhost) any certificate will do unless --tls-ca is given.
+With a Host header, its name is also the one that the certificate must be for.
+
+They hold for all http probes. A [[probe]] table of --config has its own.
+The request is a GET, through no proxy, and no redirect is followed.
+"""
+
+CONFIG = """\
+Where settings come from; the first that has one wins, and its list replaces the others'
+
+  1. the command line       --period 2s
+  2. the environment        NOTIFYWRAP_PERIOD=2s       a drop-in can tune a unit this way
+  3. the file of --config   period = "2s"
+  4. a preset               chosen by the command's name, or with --preset NAME
+
+--probe, --ready and --live go together: the first place that has any of them decides all
+three. In the environment a repeatable option takes one value a line; an empty value means
+that the option is not set, as in a unit: later places do not count for it either.
+
+The file of --config is TOML; keys are the options without dashes, bare numbers are seconds:
+
+  period = "2s"
+  map-signal = ["TERM=QUIT"]
+  [[ready]]
+  probe = "https://127.0.0.1:8443/ready"
+  tls-ca = "ca.pem"                             relative to the file's directory
+  [[live]]
+  probe = "tcp:8443"
+
+A preset is what is known of a daemon's health page, reload and stop signals. Chosen by the
+command's name (traefik, minio, nginx, ...) its probes are hints: tried where the daemon
+listens on the usual port, and not held against it. With --preset NAME they must pass.
+--preset none turns it off.
 """
 
 PROBES = """\
@@ -52,8 +136,10 @@ What a PROBE can be (for --probe, --ready, --live and `notifywrap probe`)
       although its kernel still completes connections for it.
   unix:/path  unix:@name
       the same on a Unix stream socket
-  http://HOST[:PORT]/PATH   http+unix://%2Frun%2Fx.sock/PATH
-      GET answered with status 200 to 399. No proxy, no redirect is followed.
+  http://HOST[:PORT]/PATH   https://...   http+unix://%2Frun%2Fx.sock/PATH
+      GET answered with status 200 to 399 (notifywrap --help http has the options).
+  grpc://HOST:PORT[/SERVICE]
+      its grpc.health.v1 says SERVING. Needs: pip install 'notifywrap[grpc]'
   exec:COMMAND ARG...
       exits 0. Words are split as a shell would; no shell runs.
   file:/path
@@ -119,17 +205,36 @@ Exit 0 if the target became ready and the watchdog never fired, 1 if not, 2 for 
 """
 
 PROBE = """\
-notifywrap probe [--timeout TIME] PROBE...
+notifywrap probe [--timeout TIME] [HTTP OPTIONS] PROBE...
 
 Tries each probe once, now, and prints what came of it. Exit 0 if all passed, 1 if not, 2 for
 misuse. There is no target here: listen: passes whoever listens. See notifywrap --help probes.
 """
 
+RELOAD = """\
+notifywrap reload [--timeout TIME] PID
+
+Asks the notifywrap with this process id to reload its target, and waits until the ready probes
+pass again. Exit 0 then; 1 if they do not, or if it cannot be asked (one line says why); 2 for
+misuse. Only root and the service's own user may ask. In the unit, before systemd 253:
+
+  [Service]
+  Type=notify
+  ExecReload=/usr/local/bin/notifywrap reload $MAINPID
+
+With systemd 253 or later Type=notify-reload does without ExecReload=. What the target gets is
+--reload (HUP), and --reload-timeout is how long it may take; --timeout only ends the waiting.
+"""
+
 TOPICS = {
     "": GENERAL,
+    "config": CONFIG,
     "exit": EXIT,
+    "http": HTTP,
+    "options": OPTIONS,
     "probe": PROBE,
     "probes": PROBES,
+    "reload": RELOAD,
     "times": TIMES,
     "try": TRY,
     "unit": UNIT,

@@ -3,21 +3,61 @@ anything starts."""
 
 from __future__ import annotations
 
+from notifywrap.cli.options import is_about_http
+from notifywrap.cli.values import (
+    parse_count,
+    parse_path,
+    parse_reload,
+    parse_signal,
+    parse_signal_map,
+)
 from notifywrap.errors import SpecError
-from notifywrap.lean import TYPE_CHECKING, socket
-from notifywrap.policy.defaults import as_live, choose_live, choose_times
+from notifywrap.lean import TYPE_CHECKING, NamedTuple, socket
+from notifywrap.policy.defaults import as_live, choose_live, choose_times, make_hints
 from notifywrap.policy.duration import parse_duration
+from notifywrap.policy.probe import (
+    DiscoverProbe,
+    FdProbe,
+    GrpcProbe,
+    HttpProbe,
+    LogProbe,
+    NotifyProbe,
+    Probe,
+)
 from notifywrap.policy.probespec import parse_probe
-from notifywrap.policy.spec import DiscoverProbe, Probe, Spec
-from notifywrap.runtime.signals import CAUGHT, NAMES
+from notifywrap.policy.spec import Spec, TargetNotify
+from notifywrap.runtime.signals import NAMES
 
 if TYPE_CHECKING:
-    from notifywrap.cli.options import Arguments
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["make_spec", "parse_signal", "resolve"]
+    from notifywrap.cli.options import Arguments
+    from notifywrap.policy.probe import Hint
+
+__all__ = ["make_spec", "resolve"]
 
 DEFAULT_TIMEOUT_S = 5.0  # of a ready attempt: nobody restarts anything for it
 DEFAULT_KILL_AFTER_S = 10.0
+DEFAULT_RELOAD_TIMEOUT_S = 60.0
+
+# A sidecar is no parent of the target: signals do not pass through it, and it cannot stop or reap.
+_NOT_BESIDE = {
+    "--reload": "systemd signals the target itself (set ExecReload= in the unit)",
+    "--reload-timeout": "systemd signals the target itself (set ExecReload= in the unit)",
+    "--map-signal": "systemd signals the target itself (set KillSignal= in the unit)",
+    "--stop-signal": "systemd signals the target itself (set KillSignal= in the unit)",
+    "--pidfile": "the target's own pid is the service's (set PIDFile= in the unit)",
+    "--start-timeout": "only systemd can stop the target then (set TimeoutStartSec= in the unit)",
+    "--kill-after": "only systemd can stop the target then (set TimeoutStopSec= in the unit)",
+}
+
+
+class _Asked(NamedTuple):
+    """One probe, and the http options that are for it alone: option -> values."""
+
+    probe: Probe
+    own: Mapping[str, list[str]] = {}
+    label: str = ""
 
 
 def make_spec(arguments: Arguments, watchdog_s: float | None) -> Spec:
@@ -30,15 +70,11 @@ def make_spec(arguments: Arguments, watchdog_s: float | None) -> Spec:
         raise SpecError(
             "no command given: notifywrap [OPTIONS] -- COMMAND [ARG...] (see notifywrap --help)"
         )
-    _choose(arguments, "--main", ("wrapper",))
-    both = _probes(arguments, "--probe")
-    ready = _probes(arguments, "--ready") + both or (DiscoverProbe(),)
-    live = _probes(arguments, "--live") + tuple(as_live(probe) for probe in both)
-    if "--live" not in arguments.values and "--probe" not in arguments.values:
-        live = choose_live(ready)
+    ready, live = _choose_probes(arguments)
     timeout_s = _duration(arguments, "--timeout")
     round_s = choose_times(watchdog_s, _duration(arguments, "--period"), timeout_s)
-    return Spec(
+    reload_signal, reload_command = parse_reload(*_last(arguments, "--reload", "HUP"))
+    spec = Spec(
         command=arguments.command,
         ready=ready,
         live=live,
@@ -47,39 +83,145 @@ def make_spec(arguments: Arguments, watchdog_s: float | None) -> Spec:
         timeout_s=round_s[1],
         ready_timeout_s=timeout_s or DEFAULT_TIMEOUT_S,
         kill_after_s=_duration(arguments, "--kill-after") or DEFAULT_KILL_AFTER_S,
-        stop_signal=parse_signal(arguments.last("--stop-signal", "TERM"), "--stop-signal"),
+        stop_signal=parse_signal(*_last(arguments, "--stop-signal", "TERM")),
+        reload_signal=reload_signal,
+        reload_command=reload_command,
+        reload_timeout_s=_duration(arguments, "--reload-timeout") or DEFAULT_RELOAD_TIMEOUT_S,
+        stable_for_s=_duration(arguments, "--stable-for", may_be_zero=True) or 0.0,
+        start_timeout_s=_duration(arguments, "--start-timeout"),
+        fail_after=_count(arguments, "--fail-after"),
+        target_notify=_target_notify(arguments),
+        signal_map=parse_signal_map(
+            arguments.values.get("--map-signal", ()), arguments.label("--map-signal")
+        ),
+        main_is_target=_choose(arguments, "--main", ("wrapper", "target")) == "target",
+        pidfile=_path(arguments, "--pidfile"),
         sigpipe_ignored=_choose(arguments, "--sigpipe", ("ignore", "default")) == "ignore",
         signal_names=NAMES,
     )
+    _refuse_contradictions(spec, arguments)
+    if any(type(probe) in (GrpcProbe, HttpProbe) for probe in ready + live):
+        from notifywrap.cli.httpsetup import check_probes  # of what others do not need
+
+        check_probes(ready + live)
+    return spec
 
 
-def _probes(arguments: Arguments, option: str) -> tuple[Probe, ...]:
-    return tuple(parse_probe(text, option, resolve) for text in arguments.values.get(option, ()))
+def _choose_probes(arguments: Arguments) -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
+    """(ready, live)"""
+    both = _asked(arguments, "--probe")
+    ready = _asked(arguments, "--ready") + both
+    live = _asked(arguments, "--live") + [each._replace(probe=as_live(each.probe)) for each in both]
+    if not ready:
+        ready = [_Asked(DiscoverProbe(hints=_hints(arguments)))]
+    asked = ready + live
+    probes = _adapt([each.probe for each in asked], arguments.values, arguments.labels)
+    # What a table of --config says about its own probe counts more than what holds for all.
+    probes = tuple(
+        _adapt((probe,), each.own, {option: f"{each.label}.{option[2:]}" for option in each.own})[0]
+        for probe, each in zip(probes, asked, strict=True)
+    )
+    chosen, named = probes[: len(ready)], probes[len(ready) :]
+    if "--live" in arguments.values or "--probe" in arguments.values:
+        return chosen, named
+    return chosen, choose_live(chosen)
 
 
-def _duration(arguments: Arguments, option: str) -> float | None:
-    values = arguments.values.get(option)
-    return parse_duration(values[0], option) if values else None
+def _adapt(
+    probes: Sequence[Probe], values: Mapping[str, Sequence[str]], labels: Mapping[str, str]
+) -> tuple[Probe, ...]:
+    """*probes*, asking as the http options among *values* say."""
+    if not any(is_about_http(option) for option in values):
+        return tuple(probes)
+    from notifywrap.cli.httpsetup import with_http_options
+
+    return with_http_options(probes, values, labels)
+
+
+def _hints(arguments: Arguments) -> tuple[Hint, ...]:
+    """What the preset of a well-known daemon has about sockets that it usually listens on."""
+    if not arguments.hints:
+        return ()
+    alone = arguments._replace(values=arguments.hints, own={})
+    both = [each.probe for each in _asked(alone, "--probe")]
+    ready = [each.probe for each in _asked(alone, "--ready")] + both
+    live = [each.probe for each in _asked(alone, "--live")] + both
+    hints = make_hints(ready, live)
+    if not hints:
+        return ()  # nor is there anything that its http options could be about
+    (probe,) = _adapt((DiscoverProbe(hints=hints),), alone.values, {})
+    assert isinstance(probe, DiscoverProbe), "options change how a probe asks, not what it is"
+    return probe.hints
+
+
+def _refuse_contradictions(spec: Spec, arguments: Arguments) -> None:
+    for option in arguments.values:
+        if spec.main_is_target and option in _NOT_BESIDE:
+            raise SpecError(
+                f"{arguments.label(option)}: not with --main target: {_NOT_BESIDE[option]}"
+            )
+    probes = spec.ready + spec.live
+    for probe in probes:
+        if spec.main_is_target and type(probe) is LogProbe:
+            raise SpecError(f"{probe.text}: not with --main target: its output does not pass us")
+        if spec.target_notify is TargetNotify.IGNORE and type(probe) is NotifyProbe:
+            label = arguments.label("--target-notify")
+            raise SpecError(
+                f"{label}: 'ignore' and the probe 'notify' exclude each other"
+                " (the target is given no socket to notify)"
+            )
+    for probe in spec.live:
+        if type(probe) in (FdProbe, LogProbe):
+            raise SpecError(
+                f"--live: {probe.text!r} is said once and cannot be asked for again"
+                " (use it with --ready, and name another probe for --live)"
+            )
+    if spec.start_timeout_s is not None and spec.stable_for_s >= spec.start_timeout_s:
+        raise SpecError(f"{arguments.label('--stable-for')}: must be less than --start-timeout")
+
+
+def _asked(arguments: Arguments, option: str) -> list[_Asked]:
+    texts, label = arguments.values.get(option, []), arguments.label(option)
+    if option not in arguments.own:
+        return [_Asked(parse_probe(text, label, resolve)) for text in texts]
+    own = zip(texts, arguments.own[option], strict=True)
+    return [
+        _Asked(parse_probe(text, f"{label}[{index}]", resolve), settings, f"{label}[{index}]")
+        for index, (text, settings) in enumerate(own, 1)
+    ]
+
+
+def _last(arguments: Arguments, option: str, default: str) -> tuple[str, str]:
+    return arguments.last(option, default), arguments.label(option)
+
+
+def _duration(arguments: Arguments, option: str, *, may_be_zero: bool = False) -> float | None:
+    value, label = _last(arguments, option, "")
+    if option not in arguments.values or (may_be_zero and value == "0"):
+        return None
+    return parse_duration(value, label)
+
+
+def _count(arguments: Arguments, option: str) -> int:
+    return parse_count(*_last(arguments, option, "")) if option in arguments.values else 0
+
+
+def _path(arguments: Arguments, option: str) -> str:
+    return parse_path(*_last(arguments, option, "")) if option in arguments.values else ""
 
 
 def _choose(arguments: Arguments, option: str, choices: tuple[str, ...]) -> str:
     value = arguments.last(option, choices[0])
     if value not in choices:
-        raise SpecError(f"{option}: {value!r} is not available (choose {' or '.join(choices)})")
+        among = " or ".join((", ".join(choices[:-1]), choices[-1]))
+        raise SpecError(f"{arguments.label(option)}: {value!r} is not available (choose {among})")
     return value
 
 
-def parse_signal(text: str, option: str) -> int:
-    """The number of a signal: "TERM", "SIGTERM", "RTMIN+3" or "15". Raises SpecError naming
-    *option*."""
-    name = text.upper().removeprefix("SIG")
-    for number, known in NAMES.items():
-        if name in (known, str(number)) and number in CAUGHT:
-            return int(number)
-    raise SpecError(
-        f"{option}: {text!r} is no signal that can be caught"
-        " (write for example TERM, QUIT or RTMIN+3)"
-    )
+def _target_notify(arguments: Arguments) -> TargetNotify:
+    names = tuple(each.value for each in TargetNotify)
+    value = _choose(arguments, "--target-notify", names)
+    return next(each for each in TargetNotify if each.value == value)
 
 
 def resolve(host: str, port: int, option: str) -> tuple[tuple[str, int], ...]:

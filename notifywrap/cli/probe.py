@@ -5,21 +5,31 @@ from __future__ import annotations
 import time
 
 from notifywrap.cli.config import DEFAULT_TIMEOUT_S, resolve
+from notifywrap.cli.httpsetup import check_probes, with_http_options
 from notifywrap.cli.journal import Journal, show
-from notifywrap.cli.options import parse_arguments
+from notifywrap.cli.options import OPTIONS, parse_arguments
 from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.duration import format_duration, parse_duration
 from notifywrap.policy.events import Level, Outcome
+from notifywrap.policy.probe import (
+    AliveProbe,
+    FdProbe,
+    FdsProbe,
+    LogProbe,
+    NotifyProbe,
+    RssProbe,
+)
 from notifywrap.policy.probespec import parse_probe
-from notifywrap.policy.spec import AliveProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from notifywrap.policy.spec import Probe
+    from notifywrap.policy.probe import Probe
 
 __all__ = ["main"]
+
+_OF_A_TARGET = (AliveProbe, FdProbe, FdsProbe, LogProbe, NotifyProbe, RssProbe)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,20 +48,28 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(results) else 1
 
 
-def _understand(argv: Sequence[str]) -> tuple[list[Probe], float]:
-    arguments = parse_arguments(argv, {"--timeout": False})
+def _understand(argv: Sequence[str]) -> tuple[tuple[Probe, ...], float]:
+    known = {
+        name: option
+        for name, option in OPTIONS.items()
+        if name == "--timeout" or name.startswith(("--http-", "--tls-"))
+    }
+    arguments = parse_arguments(argv, known)
     words = (*arguments.words, *(arguments.command or ()))
     if not words:
         raise SpecError(
-            "no probe given: notifywrap probe [--timeout TIME] PROBE..."
-            " (see notifywrap --help probes)"
+            "no probe given: notifywrap probe [OPTIONS] PROBE... (see notifywrap --help probes)"
         )
     timeouts = arguments.values.get("--timeout")
     timeout_s = parse_duration(timeouts[0], "--timeout") if timeouts else DEFAULT_TIMEOUT_S
     probes = [parse_probe(word, "probe", resolve) for word in words]
-    if any(type(probe) is AliveProbe for probe in probes):
-        raise SpecError("probe: 'alive' is about a target, and `notifywrap probe` has none")
-    return probes, timeout_s
+    for probe in probes:
+        if type(probe) in _OF_A_TARGET:
+            text = f"probe: {probe.text!r} is about a target, and `notifywrap probe` has none"
+            raise SpecError(text)
+    asked = with_http_options(probes, arguments.values)
+    check_probes(asked)
+    return asked, timeout_s
 
 
 def _try(probe: Probe, timeout_s: float) -> bool:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import notifywrap
 from notifywrap.cli import about
 from notifywrap.cli.config import make_spec
-from notifywrap.cli.options import OPTIONS, parse_arguments
+from notifywrap.cli.options import ONCE, OPTIONS, as_words, parse_arguments
+from notifywrap.cli.settings import settle
 from notifywrap.cli.tryview import View
 from notifywrap.errors import SpecError
 from notifywrap.policy.duration import parse_duration
@@ -34,7 +35,7 @@ WATCHDOG_S = 30.0  # what our units have; Traefik's own 1 s restarts healthy ser
 STOP_TIMEOUT_S = 10.0  # not systemd's 90 s: somebody sits and waits
 REFRESH_S = 0.5  # of the live line
 DRAIN_S = 2.0
-_OWN = {"--watchdog": False, "--for": False}
+_OWN = {"--watchdog": ONCE, "--for": ONCE}
 _ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # As the `notifywrap` command does it, and nothing of the current directory or PYTHON* gets in. The
 # path makes a source tree work that nobody has installed.
@@ -58,21 +59,19 @@ def main(argv: Sequence[str]) -> int:
             watchdog_s = None if watchdog == "0" else parse_duration(watchdog, "--watchdog")
         length = arguments.last("--for", "")
         for_s = parse_duration(length, "--for") if length else None
-        make_spec(arguments, watchdog_s)  # the wrapper's own mistakes: told before it is started
+        # The wrapper's own mistakes: told before it is started.
+        spec = make_spec(settle(arguments, os.environ)[0], watchdog_s)
     except SpecError as error:
         sys.stderr.write(f"notifywrap try: {error}\n")
         return USAGE
     assert arguments.command is not None, "make_spec() refuses a command line without a command"
-    options = [
-        word
-        for name, values in arguments.values.items()
-        if name not in _OWN
-        for value in values
-        for word in (name, value)
-    ]
+    options = as_words({k: v for k, v in arguments.values.items() if k not in _OWN})
     command = wrapper_command(options, arguments.command)
     title = " ".join(("notifywrap", *options, "--", *arguments.command))
-    return try_command(command, title=title, watchdog_s=watchdog_s, for_s=for_s)
+    access = "all" if spec.main_is_target else "main"  # as its unit would have to say
+    return try_command(
+        command, title=title, watchdog_s=watchdog_s, for_s=for_s, notify_access=access
+    )
 
 
 def wrapper_command(options: Sequence[str], command: Sequence[str]) -> list[str]:
@@ -88,6 +87,7 @@ def try_command(
     watchdog_s: float | None = WATCHDOG_S,
     for_s: float | None = None,
     stop_timeout_s: float = STOP_TIMEOUT_S,
+    notify_access: str = "main",
 ) -> int:
     """Runs *argv* as systemd would, under the name *title*, for *for_s* seconds or until a signal.
 
@@ -106,6 +106,7 @@ def try_command(
             watchdog_s=watchdog_s,
             stop_timeout_s=stop_timeout_s,
             kill_mode="mixed",
+            notify_access=notify_access,
             stdout=PIPE,
             stderr=PIPE,
             on_event=on_event,

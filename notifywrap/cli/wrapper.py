@@ -7,6 +7,7 @@ import os
 from notifywrap.cli.config import make_spec
 from notifywrap.cli.journal import Journal
 from notifywrap.cli.options import OPTIONS, parse_arguments
+from notifywrap.cli.settings import settle
 from notifywrap.errors import NotifyError, NotifywrapError, SpecError, find_place
 from notifywrap.lean import TYPE_CHECKING, signal
 from notifywrap.policy.defaults import find_doubts
@@ -16,6 +17,7 @@ from notifywrap.protocol.grant import parse_grant
 from notifywrap.protocol.notify import Notifier
 from notifywrap.protocol.wire import build
 from notifywrap.runtime.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from notifywrap.runtime.parts import make_parts
 from notifywrap.runtime.process import (
     end_as,
     inherited_sockets,
@@ -28,6 +30,7 @@ from notifywrap.runtime.signals import block_all, restore_mask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from notifywrap.cli.options import Arguments
     from notifywrap.policy.exits import ExitStatus
     from notifywrap.policy.spec import Spec
 
@@ -38,11 +41,13 @@ def main(argv: Sequence[str]) -> int:
     """Run the target until it ends, and end as it ended. Returns only a status of our own."""
     mask = block_all()
     occupy_standard_streams()
-    say = Journal().say
+    say: Callable[[Level, str], None] = Journal().say
     notifier: Notifier | None = None
     try:
-        arguments = parse_arguments(argv, OPTIONS)
-        say = Journal(_level(arguments.last("--log-level", "info"))).say
+        arguments, remarks = settle(parse_arguments(argv, OPTIONS), os.environ)
+        say = _open_journal(arguments)
+        for level, text in remarks:
+            say(level, text)
         address = os.environ.get("NOTIFY_SOCKET")
         watchdog_s = parse_grant(os.environ, os.getpid()) if address else None
         spec = make_spec(arguments, watchdog_s)
@@ -51,6 +56,10 @@ def main(argv: Sequence[str]) -> int:
             notifier.check()
         for doubt in find_doubts(spec.ready, spec.live, watchdog_s):
             say(Level.NOTICE, doubt)
+        if spec.main_is_target:
+            from notifywrap.runtime.beside import become_target
+
+            raise become_target(spec, notifier, mask, say)
         status = _supervise(spec, notifier, mask, say)
     except NotifywrapError as error:
         say(Level.ERROR, str(error))
@@ -63,11 +72,24 @@ def main(argv: Sequence[str]) -> int:
     raise AssertionError("a process that has ended does not come back")
 
 
-def _level(name: str) -> Level:
+def _open_journal(arguments: Arguments) -> Callable[[Level, str], None]:
+    most = _level(arguments.last("--log-level", "info"), arguments.label("--log-level"))
+    where = arguments.last("--log", "stderr")
+    if where == "journal":
+        from notifywrap.cli.journald import choose_journal  # needs systemd-python
+
+        return choose_journal(most, (arguments.command or ("",))[0])
+    if where != "stderr":
+        label = arguments.label("--log")
+        raise SpecError(f"{label}: {where!r} is not available (choose journal or stderr)")
+    return Journal(most).say
+
+
+def _level(name: str, label: str) -> Level:
     for level in Level:
         if level.name == name.upper():
             return level
-    raise SpecError(f"--log-level: {name!r} is not a level (error, warning, notice, info or debug)")
+    raise SpecError(f"{label}: {name!r} is not a level (error, warning, notice, info or debug)")
 
 
 def _tell(text: str) -> None:
@@ -92,7 +114,21 @@ def _supervise(
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what the target daemonizes stays in its tree, and is reaped
     sockets = inherited_sockets(os.environ, pid)
     terminal = 0 if _has_terminal() else None
-    target = spawn(spec.command, env, mask, sigpipe_ignored=spec.sigpipe_ignored, terminal=terminal)
+    descriptors: dict[int, int] = {}
+    parts = make_parts(spec, env, descriptors, say, is_notified=notifier is not None)
+    pidfile = None
+    if spec.pidfile:
+        from notifywrap.runtime.pidfile import PidFile
+
+        pidfile = PidFile(spec.pidfile)
+    target = spawn(
+        spec.command,
+        env,
+        mask,
+        sigpipe_ignored=spec.sigpipe_ignored,
+        terminal=terminal,
+        descriptors=descriptors,
+    )
     try:
         # Only now: what is imported while the target starts up does not delay it.
         from notifywrap.probes.target import Target
@@ -100,7 +136,14 @@ def _supervise(
         from notifywrap.runtime.supervisor import Supervisor
 
         known = Target(target, frozenset(sockets.values()))
-        supervisor = Supervisor(spec, known, SignalPipe(), notifier, say, terminal)
+        arguments = (spec, known, SignalPipe(), notifier, say, parts, terminal)
+        if pidfile is None:
+            supervisor = Supervisor(*arguments)
+        else:
+            from notifywrap.runtime.follower import Follower
+
+            supervisor = Follower(*arguments)
+            supervisor.follow_by(pidfile)
     except BaseException:
         os.kill(target, signal.SIGKILL)  # nobody would look after it
         os.waitpid(target, 0)

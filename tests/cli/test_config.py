@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
-from notifywrap.cli.config import make_spec, parse_signal, resolve
+from notifywrap.cli.config import make_spec, resolve
 from notifywrap.cli.options import OPTIONS, parse_arguments
+from notifywrap.cli.values import parse_signal
 from notifywrap.errors import SpecError
-from notifywrap.policy.spec import DiscoverProbe, FileProbe, Spec, TcpProbe
+from notifywrap.policy.probe import DiscoverProbe, FileProbe, TcpProbe
+from notifywrap.policy.spec import TargetNotify
+
+if TYPE_CHECKING:
+    from notifywrap.policy.spec import Spec
 
 
 def spec(*words: str, watchdog_s: float | None = None) -> Spec:
@@ -120,3 +126,100 @@ def test_a_round_that_would_be_a_busy_loop_is_refused(option: str):
     """One wrong unit of time must not cost a core on a thousand machines."""
     with pytest.raises(SpecError, match=f"{option}: .* too short"):
         spec(option, "1us", watchdog_s=10)
+
+
+# option, value, and what it makes of the Spec.
+MEANINGS = [
+    ("--period", "3s", {"period_s": 3.0}),
+    ("--timeout", "3s", {"timeout_s": 3.0, "ready_timeout_s": 3.0}),
+    ("--stable-for", "2min", {"stable_for_s": 120.0}),
+    ("--stable-for", "0", {"stable_for_s": 0.0}),
+    ("--start-timeout", "1h", {"start_timeout_s": 3600.0}),
+    ("--kill-after", "3s", {"kill_after_s": 3.0}),
+    ("--fail-after", "3", {"fail_after": 3}),
+    ("--target-notify", "auto", {}),
+    ("--target-notify", "require", {"target_notify": TargetNotify.REQUIRE}),
+    ("--target-notify", "ignore", {"target_notify": TargetNotify.IGNORE}),
+    ("--reload", "USR2", {"reload_signal": 12}),
+    ("--reload", "0", {"reload_signal": 0}),
+    ("--reload", "exec:reload 'it all'", {"reload_command": ("reload", "it all")}),
+    ("--reload-timeout", "5s", {"reload_timeout_s": 5.0}),
+    ("--stop-signal", "INT", {"stop_signal": 2}),
+    ("--map-signal", "TERM=QUIT", {"signal_map": {15: 3}}),
+    ("--map-signal", "SIGUSR1=0", {"signal_map": {10: 0}}),
+    ("--map-signal", "RTMIN+3=TERM", {"signal_map": {37: 15}}),
+    ("--sigpipe", "default", {"sigpipe_ignored": False}),
+    ("--main", "target", {"main_is_target": True}),
+    ("--main", "wrapper", {}),
+    ("--pidfile", "/run/x.pid", {"pidfile": "/run/x.pid"}),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "means"), MEANINGS)
+def test_each_option_means_one_thing(option: str, value: str, means: dict[str, object]):
+    """And leaves all the rest as it is."""
+    assert spec(option, value) == spec()._replace(**means)
+
+
+def test_no_option_was_forgotten():
+    """The others are about probes, or about where settings come from and lines go to."""
+    elsewhere = {"--ready", "--live", "--probe", "--preset", "--config", "--log", "--log-level"}
+    about_http = {option for option in OPTIONS if option.startswith(("--http-", "--tls-"))}
+    assert {option for option, _, _ in MEANINGS} == set(OPTIONS) - elsewhere - about_http
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--fail-after", "0", "1 or more"),
+        ("--fail-after", "2.5", "1 or more"),
+        ("--fail-after", "-1", "1 or more"),
+        ("--start-timeout", "0", "more than 0"),
+        ("--reload", "KILL", "no signal that can be caught"),
+        ("--reload", "exec:", "names no command"),
+        ("--reload", "exec:'unclosed", "quotation"),
+        ("--map-signal", "TERM", "TERM=QUIT"),
+        ("--map-signal", "TERM=", "no signal"),
+        ("--map-signal", "KILL=TERM", "no signal that can be caught"),
+        ("--map-signal", "TERM=KILL", "no signal that can be caught"),
+        ("--map-signal", "TERM=STOP", "no signal that can be caught"),
+        ("--map-signal", "HUP=USR1", "use --reload SIGNAL"),
+        ("--map-signal", "CHLD=USR1", "our own children"),
+        ("--pidfile", "run/x.pid", "absolute path"),
+        ("--target-notify", "maybe", "auto, require or ignore"),
+        ("--tls-insecure", "perhaps", "yes nor no"),
+    ],
+)
+def test_a_value_that_means_nothing_names_its_option(option: str, value: str, says: str):
+    """Found before anything was started."""
+    with pytest.raises(SpecError, match=f"^{option}: ") as caught:
+        spec(f"{option}={value}")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--map-signal=TERM=QUIT", "--map-signal=15=INT"], "--map-signal: 15 given twice"),
+        (["--target-notify=ignore", "--ready=notify"], "--target-notify: 'ignore'"),
+        (["--target-notify=ignore", "--live=notify"], "--target-notify: 'ignore'"),
+        (["--stable-for=5s", "--start-timeout=5s"], "--stable-for: must be less"),
+        (["--main=target", "--reload=USR1"], "--reload: not with --main target: .*ExecReload="),
+        (["--main=target", "--reload-timeout=1"], "--reload-timeout: not with --main target"),
+        (["--main=target", "--map-signal=TERM=QUIT"], "--map-signal: .*KillSignal="),
+        (["--main=target", "--stop-signal=TERM"], "--stop-signal: .*KillSignal="),
+        (["--main=target", "--pidfile=/run/x"], "--pidfile: .*PIDFile="),
+        (["--main=target", "--start-timeout=9s"], "--start-timeout: .*TimeoutStartSec="),
+        (["--main=target", "--kill-after=9s"], "--kill-after: .*TimeoutStopSec="),
+        (["--main=target", "--ready=log:x"], "log:x: not with --main target"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(words: list[str], says: str):
+    """One of the two would silently not hold."""
+    with pytest.raises(SpecError, match=f"^{says}"):
+        spec(*words)
+
+
+def test_the_targets_own_word_may_come_past_a_sidecar():
+    """systemd hears it from the main process, which it is; so does the sidecar."""
+    assert spec("--main=target", "--ready=notify").main_is_target

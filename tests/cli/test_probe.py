@@ -99,6 +99,15 @@ def test_an_exec_probe_that_overruns_is_killed(tmp_path: Path):
     assert not os.path.exists(f"/proc/{int(pid_file.read_text())}")
 
 
+def test_the_options_of_http_probes_work_here_too(port: int):
+    """Whoever writes a unit tries its probe first."""
+    url = f"http://127.0.0.1:{port}/"
+    assert run("probe", "--http-status", "200,503", url).returncode == 0
+    done = run("probe", "--http-status=503", "--http-body", "up|ok", "--http-header", "A:b", url)
+    assert done.returncode == 1
+    assert done.stdout.rstrip().endswith("HTTP 503, but no 'up|ok' in the body (empty)")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -110,6 +119,9 @@ def test_an_exec_probe_that_overruns_is_killed(tmp_path: Path):
         (["--timeout"], "--timeout"),
         (["--period", "1s", "tcp:1"], "--period"),
         (["file:/", "nonsense"], "unknown probe"),
+        (["--http-header", "A", "http://127.0.0.1/"], "--http-header: a header needs a name"),
+        (["--tls-insecure", "http://127.0.0.1/"], "--tls-insecure: there is no https probe"),
+        (["--tls-ca", "/dev/null", "https://127.0.0.1/"], "--tls-ca: '/dev/null' holds no"),
         (["tcp:no-such-name.invalid:1"], "resolve"),
     ],
 )

@@ -161,6 +161,7 @@ def test_a_reader_that_goes_away_ends_it() -> None:
     assert trial.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colour_and_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """And with NO_COLOR no colour."""
     for no_color in ("", "1"):
