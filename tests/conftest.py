@@ -33,6 +33,32 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield booted
 
 
+@pytest.fixture(scope="session")
+def lab_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
+    """`lab_of("trixie")`: the systemd of another Debian release, booted once for this process.
+
+    Skips where its tree is not there (`script/test --all-systemd` builds what is missing). Inside
+    are the repository, every test's tmp_path, and this machine's /usr below /opt/host.
+    """
+    booted: dict[str, Lab] = {}
+
+    def boot(suite: str) -> Lab:
+        tree = REPOSITORY / ".cache/rootfs" / suite
+        if not tree.is_dir():
+            pytest.skip(f"there is no {tree.relative_to(REPOSITORY)} (script/test --all-systemd)")
+        reason = unavailable()
+        if reason is not None:
+            pytest.skip(f"no systemd can be booted here: {reason}")
+        if suite not in booted:
+            binds = [REPOSITORY, f"{tmp_path_factory.getbasetemp()}:rw", "/usr:/opt/host/usr"]
+            booted[suite] = Lab(rootfs=tree, binds=binds).up()
+        return booted[suite]
+
+    yield boot
+    for one in booted.values():
+        one.down()
+
+
 class Unit:
     """A unit of one test, under a name of its own."""
 

@@ -2,6 +2,11 @@
 
 client.py first UNIT TIMES PORT REQUEST ANSWER
     start it, ask at once, stop it; prints the list of replies
+client.py reload UNIT TIMES PORT REQUEST ANSWER
+    reload it, ask at once; prints how often: {"done": N, "answered": N, "seconds": SLOWEST}
+client.py renew UNIT TIMES PORT REQUEST ANSWER FILE
+    write another answer into its configuration, reload it, ask at once, and again ten times;
+    prints how often that went well: {"done": N, "fresh": N}
 client.py load PORT SECONDS CLIENTS REQUEST ANSWER
     ask again and again; prints {"answered": N, "failed": N}
 """
@@ -42,6 +47,35 @@ def first(unit: str, times: str, port: str, request: str, answer: str) -> None:
     print(json.dumps(replies))
 
 
+def reload(unit: str, times: str, port: str, request: str, answer: str) -> None:
+    count = {"done": 0, "answered": 0, "seconds": 0.0}
+    for _ in range(int(times)):
+        began = time.monotonic()
+        done = subprocess.run(["systemctl", "reload", unit], stderr=subprocess.DEVNULL, check=False)
+        count["done"] += done.returncode == 0
+        count["seconds"] = max(count["seconds"], time.monotonic() - began)
+        try:
+            reply = ask(int(port), request.encode(), answer.encode())
+        except OSError:
+            reply = b""
+        count["answered"] += answer.encode() in reply
+    print(json.dumps(count))
+
+
+def renew(unit: str, times: str, port: str, request: str, answer: str, file: str) -> None:
+    count = {"done": 0, "fresh": 0}
+    with open(file) as config:
+        text = config.read()
+    for number in range(int(times)):
+        fresh = f"{answer}-{number}."
+        with open(file, "w") as config:
+            config.write(text.replace(answer, fresh))
+        count["done"] += subprocess.run(["systemctl", "reload", unit], check=False).returncode == 0
+        replies = [ask(int(port), request.encode()) for _ in range(10)]
+        count["fresh"] += all(fresh.encode() in reply for reply in replies)
+    print(json.dumps(count))
+
+
 def load(port: str, seconds: str, clients: str, request: str, answer: str) -> None:
     deadline = time.monotonic() + float(seconds)
     count = {"answered": 0, "failed": 0}
@@ -66,4 +100,4 @@ def load(port: str, seconds: str, clients: str, request: str, answer: str) -> No
     print(json.dumps(count))
 
 
-{"first": first, "load": load}[sys.argv[1]](*sys.argv[2:])
+{"first": first, "load": load, "reload": reload, "renew": renew}[sys.argv[1]](*sys.argv[2:])

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 _names = itertools.count(1)
 
 
-@pytest.fixture(params=[pytest.param("systemd", marks=pytest.mark.systemd), "stand-in"])
+# The stand-in's turn is in the full run: the fast one has time for the real one alone.
+@pytest.fixture(
+    params=[
+        pytest.param("systemd", marks=pytest.mark.systemd),
+        pytest.param("stand-in", marks=pytest.mark.slow),
+    ]
+)
 def make_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Host]]:
     """Managers for one service each: the real one, and the stand-in for it."""
     made: list[Host] = []

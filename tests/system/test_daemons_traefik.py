@@ -86,7 +86,7 @@ def test_start_stop_and_status_are_those_of_a_good_service(
 
 def test_it_does_not_see_systemds_socket(unit: UnitMaker, daemon: Daemon) -> None:
     """Its own READY=1 would end the start too early, its own pings would hide a dead route."""
-    one = unit(**wrap(daemon))
+    one = unit(**wrap(daemon, "--target-notify", "ignore"))
     environ = Path(f"/proc/{target_pid(one)}/environ").read_bytes().split(b"\0")
     names = {entry.partition(b"=")[0] for entry in environ if entry}
     assert not names & {b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"}
@@ -103,6 +103,7 @@ def test_a_hung_one_is_restarted_when_a_route_is_watched(
     assert burst(one, daemon, seconds=0.1, clients=1)["failed"] == 0
 
 
+@pytest.mark.slow
 def test_the_stack_trace_of_a_stopped_one_is_its_own(
     unit: UnitMaker, daemon: Daemon, routed: tuple[str, str]
 ) -> None:
@@ -143,6 +144,7 @@ def test_usr1_reaches_it(unit: UnitMaker, daemon: Daemon, tmp_path: Path) -> Non
     assert stays_up(one, 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("service", "reason"),
     [

@@ -142,3 +142,29 @@ def test_unit_without_af_unix_is_told_so_in_one_line(systemd: SystemdHost, port:
     systemd.wait_line("notifywrap: .*RestrictAddressFamilies= lacks AF_UNIX")
     assert "listening" not in systemd.journal(), "the target was not started"
     assert systemd.pids() == []
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("user", EACH_USER)
+def test_the_probes_of_log_descriptor_and_resources_work_in_a_hardened_unit(
+    systemd: SystemdHost, user: str
+) -> None:
+    """Their pipes need no rights, and what they read of /proc is there with ProcSubset=pid."""
+    settings: dict[str, Any] = {**STRICT, **USERS[user], "wrapper": WRAPPER}
+    ready = ["log:^up$", "fd:5", "rss:1G", "fds:80"]
+    options = [word for probe in ready for word in ("--ready", probe)]
+    target = ["/bin/sh", "-c", "echo up; echo >&5; exec sleep 1000"]
+    assert systemd.start(options, target, watchdog_s=1.0, **settings).ok, systemd.journal()
+    systemd.wait_fed_for(0.5)
+    assert "cannot" not in systemd.journal()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_without_proc_the_resource_probes_say_so(systemd: SystemdHost) -> None:
+    """A limit that nobody can check must not look as if it were kept."""
+    settings: dict[str, Any] = {"InaccessiblePaths": "/proc", "wrapper": WRAPPER}
+    for probe in ("rss:1G", "fds:80"):
+        systemd.start(["--ready", probe], ["/bin/sleep", "1000"], wait=False, **settings)
+        systemd.wait_status(f"waiting for {probe}.*there is no /proc")
+        systemd.unit.stop()

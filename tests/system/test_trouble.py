@@ -78,6 +78,7 @@ def test_notify_access_exec_locks_nobody_out(systemd: SystemdHost, port: str) ->
     assert systemd.stop().result == "success"
 
 
+@pytest.mark.slow
 def test_daemon_reexec_in_mid_life_costs_no_ping(systemd: SystemdHost, port: str) -> None:
     """An update of systemd itself restarts PID 1's program under running services."""
     target = [*SERVER, port]
@@ -109,6 +110,7 @@ def test_busy_pid_1_costs_no_restart(systemd: SystemdHost, port: str) -> None:
     assert systemd.restarts == 0
 
 
+@pytest.mark.slow
 def test_ready_gets_through_although_the_socket_of_pid_1_was_full(
     systemd: SystemdHost, port: str
 ) -> None:
