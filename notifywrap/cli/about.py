@@ -144,6 +144,14 @@ What a PROBE can be (for --probe, --ready, --live and `notifywrap probe`)
       exits 0. Words are split as a shell would; no shell runs.
   file:/path
       exists. Live only if asked for.
+  log:REGEX
+      a line of the target's stdout or stderr matches. The lines pass through unchanged.
+      For --ready only.
+  fd:N
+      the target writes a newline to its descriptor N, 3 or more (as for s6). For --ready only.
+  rss:SIZE  fds:PERCENT
+      all processes of the target together have at most SIZE (512M) resident; none of them
+      has more than PERCENT of its LimitNOFILE= open.
   alive
       the target runs and is not stopped. Part of every live round anyway.
 

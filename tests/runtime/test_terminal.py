@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -48,6 +49,10 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for job in self.children(self.shell.pid):
+            for pid in (*self.children(job), job):
+                with contextlib.suppress(ProcessLookupError):  # the wrapper ends with its target
+                    os.kill(pid, signal.SIGKILL)
         self.shell.kill()
         self.shell.wait()
         for fd in (self.master, self.commands, self.reports):
@@ -77,8 +82,11 @@ class Terminal:
         return os.read(self.reports, 4096).decode().strip()
 
     def children(self, pid: int) -> list[int]:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(word) for word in file.read().split()]
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children") as file:
+                return [int(word) for word in file.read().split()]
+        except FileNotFoundError:  # it has ended
+            return []
 
 
 @pytest.fixture
