@@ -149,6 +149,8 @@ What a PROBE can be (for --probe, --ready, --live and `notifywrap probe`)
       For --ready only.
   fd:N
       the target writes a newline to its descriptor N, 3 or more (as for s6). For --ready only.
+  notify
+      the target says READY=1 itself with sd_notify; as a live probe, WATCHDOG=1.
   rss:SIZE  fds:PERCENT
       all processes of the target together have at most SIZE (512M) resident; none of them
       has more than PERCENT of its LimitNOFILE= open.

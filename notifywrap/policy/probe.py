@@ -304,7 +304,7 @@ def explain(probe: Probe, reason: str) -> str:
     if type(probe) is AliveProbe:
         return f"the target is {reason}"
     where, _, rest = reason.partition(" ")
-    # The probe's own address: said once is enough. A command's text may hold any word.
-    if rest and where in probe.text and type(probe) is not ExecProbe:
+    # The probe's own address: said once is enough. Words of a command or a pattern are none.
+    if rest and where in probe.text and where[:1] in ("/", "@", "[", *"0123456789"):
         reason = rest
     return f"{probe.text}: {reason}" if reason else probe.text

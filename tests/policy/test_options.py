@@ -13,6 +13,7 @@ from notifywrap.policy.probe import (
     LogProbe,
     Probe,
     TakenProbe,
+    explain,
 )
 from notifywrap.policy.spec import Spec
 from notifywrap.policy.state import State
@@ -106,6 +107,16 @@ def test_swallowed_term_does_not_keep_us_from_stopping_it_ourselves():
     life = Life(signal_map={TERM: 0}, start_timeout_s=1.0)
     life.sample(FAIL, 2.0)
     assert life.forwarded()[:1] == [TERM]
+
+
+def test_address_is_said_once_and_words_of_a_pattern_are_not_taken_for_one():
+    """ "log:closed: its output" would leave out what has happened."""
+    assert explain(TCP._replace(text="tcp:h:80"), "h:80 refused") == "tcp:h:80: h:80 refused"
+    assert explain(TCP._replace(text="tcp:[::1]:80"), "[::1]:80 refused") == "tcp:[::1]:80: refused"
+    assert (
+        explain(LogProbe("log:closed", "closed"), "closed for good")
+        == "log:closed: closed for good"
+    )
 
 
 # --- reload ---------------------------------------------------------------------------------------
