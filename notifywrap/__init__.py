@@ -1,7 +1,64 @@
-"""notifywrap: any daemon becomes a Type=notify service with a watchdog that means something."""
+"""notifywrap: any daemon becomes a Type=notify service with a watchdog that means something.
+
+For daemons written in Python: `notifywrap.ready()` when you serve, and `with
+notifywrap.watchdog(healthy=...)` to be restarted when you no longer do. Importing this costs next
+to nothing; what is used is loaded when it is.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from notifywrap.errors import NotifyError
+    from notifywrap.library.functions import (
+        barrier,
+        errno,
+        extend_timeout,
+        main_pid,
+        ready,
+        reload,
+        remove_fds,
+        status,
+        stopping,
+        store_fds,
+        trigger_watchdog,
+        watchdog,
+    )
+    from notifywrap.library.notifier import Notifier
+    from notifywrap.library.watchdog import Watchdog
+
+__all__ = [
+    "Notifier",
+    "NotifyError",
+    "Watchdog",
+    "__version__",
+    "barrier",
+    "errno",
+    "extend_timeout",
+    "main_pid",
+    "ready",
+    "reload",
+    "remove_fds",
+    "status",
+    "stopping",
+    "store_fds",
+    "trigger_watchdog",
+    "watchdog",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "NotifyError": "notifywrap.errors",
+    "Notifier": "notifywrap.library.notifier",
+    "Watchdog": "notifywrap.library.watchdog",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'notifywrap' has no attribute {name!r}")
+    home = _HOMES.get(name, "notifywrap.library.functions")
+    value: object = getattr(__import__(home, fromlist=[name]), name)
+    globals()[name] = value
+    return value

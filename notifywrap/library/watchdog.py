@@ -1,0 +1,132 @@
+"""A thread that pings systemd's watchdog, but only on evidence."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from notifywrap.errors import NotifyError
+from notifywrap.lean import TYPE_CHECKING
+from notifywrap.library.beats import Beats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from notifywrap.library.notifier import Notifier
+
+__all__ = ["MOST_S", "SHARE", "Heartbeat", "Watchdog"]
+
+# As the wrapper does it: three checks may fail before systemd acts.
+SHARE = 0.25
+MOST_S = 10.0
+
+
+class Heartbeat:
+    """Call it whenever the part of the daemon that it stands for has got on. Costs a microsecond
+    or two."""
+
+    def __init__(self, beats: Beats, name: str) -> None:
+        self._beats = beats
+        self.name = name
+
+    def __call__(self) -> None:
+        self._beats.beat(self.name, time.monotonic())
+
+    def close(self) -> None:
+        """This part has done its work and is not expected any more."""
+        self._beats.remove(self.name)
+
+
+class Watchdog:
+    """Pings while all is well: *healthy* returns true, in time, and no heartbeat is late.
+
+    healthy   called every quarter of WatchdogSec (at most every 10 s) in a thread of its own; one
+              that raises or does not come back gets no ping
+    notifier  who tells systemd
+    is_ready  ping before notifier.ready() has been called: for a daemon whose READY=1 somebody else
+              says. By default nothing is pinged before, as that would arm the watchdog too early
+
+    Runs from its creation to close(), or to the end of its `with` block. Where systemd expects no
+    pings nothing is started, and all methods work. A forked child has no watchdog.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        healthy: Callable[[], object] | None = None,
+        *,
+        is_ready: bool = False,
+    ) -> None:
+        self._notifier = notifier
+        self._healthy = healthy
+        self._is_ready = is_ready
+        self._beats = Beats()
+        self._said = ""
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+        grant_s = notifier.watchdog_s
+        if grant_s is not None:
+            self._period_s = min(grant_s * SHARE, MOST_S)
+            name = "notifywrap-watchdog"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def heartbeat(self, name: str, *, within: float) -> Heartbeat:
+        """A part of the daemon, called *name* in STATUS, that has to show itself at least every
+        *within* seconds."""
+        if within <= 0:
+            raise ValueError(f"within: {within!r} is not a time")
+        self._beats.add(name, within, time.monotonic())
+        return Heartbeat(self._beats, name)
+
+    def close(self) -> None:
+        """Stop pinging. May be called again."""
+        self._end.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(self._period_s)  # one that hangs in `healthy` is not waited for
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            try:
+                self._check()
+            except NotifyError as error:
+                self._said = str(error)  # systemd cannot be told; perhaps next time
+            due = max(due + self._period_s, time.monotonic())
+            if self._end.wait(max(0.0, due - time.monotonic())):
+                return
+
+    def _check(self) -> None:
+        if not (self._is_ready or self._notifier.is_ready):
+            return
+        trouble = self._find_trouble()
+        if self._end.is_set():
+            return
+        if not trouble:
+            self._notifier.ping()
+        if bool(trouble) is not bool(self._said):  # the seconds in it change at every check
+            self._notifier.status(f"unhealthy: {trouble}" if trouble else "healthy again")
+            self._said = trouble
+
+    def _find_trouble(self) -> str:
+        """Why there is no ping; "" when there is one."""
+        late = self._beats.describe_late(time.monotonic())
+        if late or self._healthy is None:
+            return late
+        try:
+            return "" if self._healthy() else "the health check says no"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no evidence
+            return f"the health check failed: {error!r}"

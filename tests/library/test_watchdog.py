@@ -1,0 +1,152 @@
+"""The watchdog of a Python daemon: pings on evidence, and on nothing else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifywrap.library.beats import Beats
+from notifywrap.library.notifier import Notifier
+from notifywrap.library.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from tests.runtime.wrapped import Inbox
+
+GRANT_S = 0.2
+
+
+@pytest.fixture
+def notifier(inbox: Inbox) -> Notifier:
+    """Under a systemd that expects a ping every 0.2 s, and ready."""
+    usec = str(int(GRANT_S * 1e6))
+    notifier = Notifier({"NOTIFY_SOCKET": inbox.path, "WATCHDOG_USEC": usec})
+    notifier.ready()
+    inbox.wait("READY")
+    return notifier
+
+
+def silence(inbox: Inbox) -> bool:
+    """Does nothing come for longer than systemd would wait?"""
+    inbox.drain()
+    try:
+        inbox.wait("WATCHDOG", limit_s=3 * GRANT_S)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_healthy_daemon_is_pinged_for(inbox: Inbox, notifier: Notifier):
+    """Again and again."""
+    with Watchdog(notifier, lambda: True):
+        for _ in range(3):
+            inbox.wait("WATCHDOG", "1")
+
+
+@pytest.mark.parametrize("answer", [False, None, 0], ids=repr)
+def test_no_ping_while_the_health_check_says_no(inbox: Inbox, notifier: Notifier, answer: object):
+    """STATUS says why; it goes on when the check passes again."""
+    answers = [answer]
+    with Watchdog(notifier, lambda: answers[0]):
+        assert "says no" in inbox.wait("STATUS")["STATUS"]
+        assert silence(inbox)
+        answers[0] = True
+        assert inbox.wait("WATCHDOG", "1")
+
+
+def test_check_that_raises_is_no_evidence(inbox: Inbox, notifier: Notifier):
+    """And its exception does not end the watchdog."""
+    with Watchdog(notifier, lambda: 1 / 0):
+        assert "ZeroDivisionError" in inbox.wait("STATUS")["STATUS"]
+        assert silence(inbox)
+
+
+def test_check_that_hangs_gets_no_ping_and_does_not_keep_the_daemon(
+    inbox: Inbox, notifier: Notifier
+):
+    """A deadlock in what it asks is the hang that it is to find."""
+    release, asked = threading.Event(), threading.Event()
+
+    def healthy() -> bool:
+        asked.set()
+        return release.wait(20)
+
+    watchdog = Watchdog(notifier, healthy)
+    assert asked.wait(10)
+    assert silence(inbox)
+    watchdog.close()
+    release.set()
+
+
+def test_late_heartbeat_stops_the_pings_and_is_named(inbox: Inbox, notifier: Notifier):
+    """One stuck thread of many, which no port would show."""
+    with Watchdog(notifier) as watchdog:
+        alive = watchdog.heartbeat("reader", within=20.0)
+        stuck = watchdog.heartbeat("ingest", within=2 * GRANT_S)
+        inbox.wait("WATCHDOG", "1")
+        assert inbox.wait("STATUS")["STATUS"].startswith("unhealthy: ingest silent for")
+        assert silence(inbox)
+        alive()
+        stuck.close()
+        assert inbox.wait("WATCHDOG", "1")
+
+
+def test_nothing_is_pinged_before_ready(inbox: Inbox):
+    """WATCHDOG=1 before READY=1 arms the watchdog of a service that is still starting."""
+    notifier = Notifier({"NOTIFY_SOCKET": inbox.path, "WATCHDOG_USEC": "200000"})
+    with Watchdog(notifier):
+        assert silence(inbox)
+        notifier.ready()
+        assert inbox.wait("WATCHDOG", "1")
+
+
+def test_forked_child_does_not_ping(inbox: Inbox, notifier: Notifier):
+    """Threads do not survive a fork; its heartbeats must not reach the parent either."""
+    with Watchdog(notifier) as watchdog:
+        beat = watchdog.heartbeat("main", within=GRANT_S)
+        if (pid := os.fork()) == 0:
+            beat()
+            os._exit(threading.active_count())
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+        assert "main silent" in inbox.wait("STATUS", "unhealthy")["STATUS"]
+
+
+def test_without_a_watchdog_nothing_is_started():
+    """The same daemon outside of systemd: no thread, and beats that cost nothing."""
+    before = threading.active_count()
+    with Watchdog(Notifier({}), lambda: 1 / 0) as watchdog:
+        watchdog.heartbeat("main", within=1.0)()
+        assert threading.active_count() == before
+
+
+def test_time_that_is_none_is_refused():
+    """At once, not at the first check."""
+    with pytest.raises(ValueError, match="within"), Watchdog(Notifier({})) as watchdog:
+        watchdog.heartbeat("main", within=0.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 5)), max_size=20))
+def test_part_is_late_exactly_when_it_was_silent_for_too_long(beats: list[tuple[str, float]]):
+    """Whatever the others do."""
+    known, now = Beats(), 0.0
+    last = dict.fromkeys("abc", 0.0)
+    for name in last:
+        known.add(name, 2.0, 0.0)
+    for name, after_s in beats:
+        now += after_s
+        known.beat(name, now)
+        last[name] = now
+        assert set(known.find_late(now)) == {n for n, at in last.items() if now - at > 2.0}
+
+
+def test_part_that_was_removed_stays_removed():
+    """A worker's last beat may come after its end."""
+    beats = Beats()
+    beats.add("a", 1.0, 0.0)
+    beats.remove("a")
+    beats.beat("a", 5.0)
+    assert beats.find_late(100.0) == {}
