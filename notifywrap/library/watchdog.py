@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from notifywrap.library.notifier import Notifier
+    from notifywrap.library.workers import Worker, Workers
 
 __all__ = ["MOST_S", "SHARE", "Heartbeat", "Watchdog"]
 
@@ -63,12 +64,14 @@ class Watchdog:
         self._healthy = healthy
         self._is_ready = is_ready
         self._beats = Beats()
+        self._workers: Workers | None = None
         self._said = ""
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         grant_s = notifier.watchdog_s
         if grant_s is not None:
             self._period_s = min(grant_s * SHARE, MOST_S)
+            _ = self.workers  # children share only what is there before they are forked
             name = "notifywrap-watchdog"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
@@ -91,6 +94,24 @@ class Watchdog:
             raise ValueError(f"within: {within!r} is not a time")
         self._beats.add(name, within, time.monotonic())
         return Heartbeat(self._beats, name)
+
+    @property
+    def workers(self) -> Workers:
+        """For processes that multiprocessing starts: give it to them as an argument, and join()."""
+        if self._workers is None:
+            from notifywrap.library.workers import Workers
+
+            self._workers = Workers()
+        return self._workers
+
+    def worker(self, name: str = "", *, within: float) -> Worker:
+        """Call it in a forked child: that process shows itself at least every *within* seconds from
+        now on, by calling what this returns."""
+        return self.workers.join(name, within=within)
+
+    def forget_worker(self, pid: int) -> None:
+        """A worker has ended and another takes its place: it is not missed any longer."""
+        self.workers.forget(pid)
 
     def close(self) -> None:
         """Stop pinging. May be called again."""
@@ -123,7 +144,10 @@ class Watchdog:
 
     def _find_trouble(self) -> str:
         """Why there is no ping; "" when there is one."""
-        late = self._beats.describe_late(time.monotonic())
+        now = time.monotonic()
+        late = self._beats.describe_late(now)
+        if not late and self._workers is not None:
+            late = self._workers.describe_late(now)
         if late or self._healthy is None:
             return late
         try:
