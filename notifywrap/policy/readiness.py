@@ -112,7 +112,9 @@ class Readiness:
         if self.gate is not None and not self.gate.passed:
             return False
         tried = self._tried
-        if not all(slot.passed for slot in tried) or (self.discovery is not None and not tried):
+        if not all(slot.passed for slot in tried):
+            return False
+        if self.discovery is not None and not self.found:  # its own word names none of its sockets
             return False
         since = self.stable_since
         return not self._keeps_trying or all(

@@ -188,6 +188,33 @@ def test_own_reload_waits_for_its_own_ready():
     assert [key for key in life.told_keys() if key != "WATCHDOG"] == ["READY", "RELOADING", "READY"]
 
 
+def test_own_reload_of_a_guessed_target_does_not_lose_its_sockets():
+    """Its READY=1 says nothing of what to watch: Caddy, frozen after a reload, went unnoticed."""
+    life = guessing()
+    while "READY" not in life.told_keys():
+        life.sample(SOCKET, 0.05)
+    life.says("RELOADING=1", "MONOTONIC_USEC=1").says("READY=1")
+    assert life.machine.state is State.RELOADING
+    for _ in range(20):
+        life.sample(SOCKET, 0.05)
+    assert life.reloads() == [""]
+    assert [probe.text for probe in life.machine.health.probes] == ["alive", TCP.text]
+
+
+def test_required_word_does_not_stand_for_the_sockets():
+    """Without a probe both are needed: the word, and what it listens on."""
+    life = Life(
+        Spec(("t",), (DiscoverProbe(),), (), watchdog_s=4.0, period_s=1.0, timeout_s=1.0),
+        target_notify=TargetNotify.REQUIRE,
+    )
+    life.sample(SOCKET, 0.01).says("READY=1").sample(SOCKET, 0.05)
+    assert "READY" not in life.told_keys()
+    for _ in range(20):
+        life.sample(SOCKET, 0.05)
+    assert "READY" in life.told_keys()
+    assert [probe.text for probe in life.machine.health.probes] == ["alive", TCP.text]
+
+
 def test_reload_and_ready_in_one_message_is_a_reload_that_is_over():
     """systemd allows it; the probes have to pass still."""
     life = Life().ready().says("RELOADING=1", "READY=1").ready()
