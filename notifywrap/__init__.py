@@ -9,8 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from notifywrap.errors import NotifyError
-    from notifywrap.library.functions import (
+    from notifywrap.daemon.functions import (
         barrier,
         errno,
         extend_timeout,
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
         trigger_watchdog,
         watchdog,
     )
-    from notifywrap.library.notifier import Notifier
-    from notifywrap.library.watchdog import Watchdog
+    from notifywrap.daemon.notifier import Notifier
+    from notifywrap.daemon.watchdog import Watchdog
+    from notifywrap.errors import NotifyError
 
 __all__ = [
     "Notifier",
@@ -50,15 +50,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "NotifyError": "notifywrap.errors",
-    "Notifier": "notifywrap.library.notifier",
-    "Watchdog": "notifywrap.library.watchdog",
+    "Notifier": "notifywrap.daemon.notifier",
+    "Watchdog": "notifywrap.daemon.watchdog",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'notifywrap' has no attribute {name!r}")
-    home = _HOMES.get(name, "notifywrap.library.functions")
+    home = _HOMES.get(name, "notifywrap.daemon.functions")
     value: object = getattr(__import__(home, fromlist=[name]), name)
     globals()[name] = value
     return value

@@ -9,16 +9,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from notifywrap.daemon import functions
+from notifywrap.daemon.beats import Beats
+from notifywrap.daemon.watchdog import MOST_S, SHARE, Heartbeat
 from notifywrap.errors import NotifyError
-from notifywrap.library import functions
-from notifywrap.library.beats import Beats
-from notifywrap.library.watchdog import MOST_S, SHARE, Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
 
-    from notifywrap.library.notifier import Notifier
+    from notifywrap.daemon.notifier import Notifier
 
 __all__ = ["Service", "Watchdog", "service", "watchdog"]
 

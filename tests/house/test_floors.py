@@ -24,12 +24,12 @@ ALLOWED = {
     "runtime": {"root", "protocol", "policy", "probes", "runtime"},
     "testing": {"root", "protocol", "policy", "probes", "runtime", "testing"},
     "cli": {"root", "protocol", "policy", "probes", "runtime", "cli"},
-    "library": {"root", "protocol", "library"},  # for daemons written in Python
+    "daemon": {"root", "protocol", "daemon"},  # for daemons written in Python
 }
 # The exceptions, each with its reason.
 ALSO_ALLOWED = {
-    ("notifywrap/__init__.py", "library"),  # what `import notifywrap` offers, loaded on first use
-    ("notifywrap/aio.py", "library"),  # ... and its other doors
+    ("notifywrap/__init__.py", "daemon"),  # what `import notifywrap` offers, loaded on first use
+    ("notifywrap/aio.py", "daemon"),  # ... and its other doors
     ("notifywrap/compat/daemon.py", "protocol"),
     ("notifywrap/compat/sdnotify.py", "protocol"),
     ("notifywrap/__main__.py", "cli"),  # `python -m notifywrap` is the door itself

@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[2])
-from notifywrap.library.workers import Workers
+from notifywrap.daemon.workers import Workers
 
 
 def work(workers, kind, joined, end):

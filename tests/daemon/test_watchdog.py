@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifywrap.library.beats import Beats
-from notifywrap.library.notifier import Notifier
-from notifywrap.library.watchdog import Watchdog
+from notifywrap.daemon.beats import Beats
+from notifywrap.daemon.notifier import Notifier
+from notifywrap.daemon.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from tests.runtime.wrapped import Inbox

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 
+from notifywrap.daemon.beats import Beats
 from notifywrap.errors import NotifyError
 from notifywrap.lean import TYPE_CHECKING
-from notifywrap.library.beats import Beats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-    from notifywrap.library.notifier import Notifier
-    from notifywrap.library.workers import Worker, Workers
+    from notifywrap.daemon.notifier import Notifier
+    from notifywrap.daemon.workers import Worker, Workers
 
 __all__ = ["MOST_S", "SHARE", "Heartbeat", "Watchdog"]
 
@@ -99,7 +99,7 @@ class Watchdog:
     def workers(self) -> Workers:
         """For processes that multiprocessing starts: give it to them as an argument, and join()."""
         if self._workers is None:
-            from notifywrap.library.workers import Workers
+            from notifywrap.daemon.workers import Workers
 
             self._workers = Workers()
         return self._workers

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from notifywrap.daemon.notifier import Notifier
 from notifywrap.lean import TYPE_CHECKING
-from notifywrap.library.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from notifywrap.library.notifier import HasFileno, Reload
-    from notifywrap.library.watchdog import Watchdog
+    from notifywrap.daemon.notifier import HasFileno, Reload
+    from notifywrap.daemon.watchdog import Watchdog
 
 __all__ = [
     "barrier",
@@ -96,6 +96,6 @@ def barrier(timeout_s: float = 5.0) -> bool:
 
 def watchdog(healthy: Callable[[], object] | None = None, *, is_ready: bool = False) -> Watchdog:
     """See Watchdog."""
-    from notifywrap.library.watchdog import Watchdog  # brings threading, which not all need
+    from notifywrap.daemon.watchdog import Watchdog  # brings threading, which not all need
 
     return Watchdog(get_notifier(), healthy, is_ready=is_ready)

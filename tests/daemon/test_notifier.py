@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import notifywrap
-from notifywrap.library.notifier import Notifier
+from notifywrap.daemon.notifier import Notifier
 from notifywrap.protocol.wire import parse
 from tests.runtime.wrapped import Inbox, clean_environment
 

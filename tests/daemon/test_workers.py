@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from notifywrap.library.notifier import Notifier
-from notifywrap.library.watchdog import Watchdog
-from notifywrap.library.workers import MOST, Workers
+from notifywrap.daemon.notifier import Notifier
+from notifywrap.daemon.watchdog import Watchdog
+from notifywrap.daemon.workers import MOST, Workers
 from tests.runtime.wrapped import ROOT, TARGETS
 
 if TYPE_CHECKING:

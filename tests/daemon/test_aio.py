@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from notifywrap import aio
-from notifywrap.library.notifier import Notifier
+from notifywrap.daemon.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
