@@ -235,10 +235,14 @@ def test_an_heir_that_fails_changes_nothing(path: Path):
 
 
 @pytest.mark.slow
-def test_nobody_who_is_named_in_time_is_said(path: Path):
-    """The tree has a process left, and the file is silent: there is a limit to waiting for it."""
-    with Daemon(path, "stay") as wrapper:
+def test_nobody_who_is_named_in_time_is_said(path: Path, inbox: Inbox):
+    """The tree has a process left, and the file is silent: there is a limit to waiting for it.
+
+    Before READY=1 there is none but systemd's own.
+    """
+    with Daemon(path, "stay", inbox=inbox) as wrapper:
         wrapper.said("daemon")
+        assert inbox.wait("READY", "1")
         worker = wrapper.ask("worker")
         path.unlink()
         wrapper.tell("exit 0")
