@@ -79,10 +79,15 @@ def test_kill_9_of_the_wrapper_ends_a_stopped_target_too():
 
 
 def test_kill_9_of_the_wrapper_ends_a_probe_that_is_running(inbox: Inbox):
-    """A probe that waits for a hung daemon would wait for ever, and there is one per restart."""
+    """A probe that waits for a hung daemon would wait for ever, and there is one per restart.
+
+    Not one that is killed for within a fraction of a millisecond of its start: the kernel takes the
+    wrapper's last words for a process that is there already.
+    """
     probe = sleeper()
     with Wrapped(["sleep", "1000"], "--ready", f"exec:{' '.join(probe)}", inbox=inbox) as wrapper:
         until(lambda: running(probe), "the probe runs")
+        until(lambda: state_of(wrapper.pid) == "S", "the wrapper waits for it")
         wrapper.signal(signal.SIGKILL)
         until(lambda: not running(probe), "the probe is gone", 5.0)
 

@@ -69,6 +69,7 @@ def test_target_is_not_ready_while_somebody_else_holds_its_port(
     """
     host.run_outside([*SERVER, port])
     host.start(["--probe", f"{probe}:{port}"], [*SERVER, "--stubborn", port], wait=False)
+    host.wait_line("cannot listen")
     host.wait_status(rf"waiting for {probe}:{port}.*held by another process \(pid \d+ python3")
     assert host.state == "activating"
     host.end_outside()
