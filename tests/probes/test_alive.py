@@ -116,7 +116,7 @@ def test_a_debugger_is_no_verdict_and_is_named(spawn, attempt, targets):
         pytest.skip("ptrace is not allowed here")
     sample = attempt(AliveProbe(), targets(helper.pid))
     assert (sample.outcome, sample.reason) == (Outcome.TIMED_OUT, "stopped by a debugger")
-    assert alive_module.find_tracer(helper.pid) .endswith(f" (pid {tracer.pid})")
+    assert alive_module.find_tracer(helper.pid).endswith(f" (pid {tracer.pid})")
 
 
 def test_a_file_passes_when_it_exists(attempt, tmp_path):

@@ -116,6 +116,7 @@ def test_a_stopped_server_times_out_and_none_of_it_is_in_its_log(attempt):
     for _ in range(20):
         assert attempt(probe(server.port)).outcome is Outcome.PASSED
     os.kill(server.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)  # every thread of it
     sample = attempt(probe(server.port), timeout_s=0.3)
     os.kill(server.process.pid, signal.SIGCONT)
     assert (sample.outcome, sample.reason.split(" ", 1)[1]) == (Outcome.TIMED_OUT, "no answer")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.runtime.wrapped import (
     LIMIT_S,
+    PYTHON,
     ROOT,
     Inbox,
     Wrapped,
@@ -134,7 +135,7 @@ def test_the_target_cannot_write_the_wrappers_memory():
     """It runs as the same user: without this it could make its watchdog say what it likes."""
     code = "import os; open(f'/proc/{os.getppid()}/mem', 'r+b')"
     done = subprocess.run(
-        command_line("--log-level", "error", "--", sys.executable, "-IS", "-c", code),
+        command_line("--log-level", "error", "--", PYTHON, "-IS", "-c", code),
         user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, text=True,
         timeout=LIMIT_S, env=clean_environment(), check=False, cwd="/",
     )  # fmt: skip

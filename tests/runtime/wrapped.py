@@ -5,13 +5,17 @@ Nothing here sleeps: it reads a pipe or a socket, or looks again until something
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,7 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def _open_to_all() -> tuple[str, Path]:
+    """An interpreter and a checkout that other users can read: a clone may lie in root's home."""
+    root = Path(__file__).resolve().parents[2]
+    if all(parent.stat().st_mode & 0o001 for parent in (root, *root.parents)):
+        return sys.executable, root
+    copy = Path(tempfile.mkdtemp(prefix="notifywrap-tests-"))
+    atexit.register(shutil.rmtree, copy)
+    copy.chmod(0o755)
+    for part in ("notifywrap", "tests/targets"):
+        shutil.copytree(root / part, copy / part)
+    return os.path.realpath(sys.executable), copy
+
+
+PYTHON, ROOT = _open_to_all()
 TARGETS = ROOT / "tests" / "targets"
 LIMIT_S = 20.0  # of every wait: longer than anything takes, shorter than the test's own timeout
 
@@ -29,6 +47,7 @@ LIMIT_S = 20.0  # of every wait: longer than anything takes, shorter than the te
 START = f"""\
 import sys
 sys.path.insert(0, {str(ROOT)!r})
+sys.path.append({sysconfig.get_path("purelib")!r})
 from notifywrap.cli.__main__ import main
 sys.exit(main())
 """
@@ -48,12 +67,12 @@ def until(look: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
 
 def command_line(*words: str, start: str = START) -> list[str]:
     """What runs notifywrap with these arguments; *start* is the Python program that does."""
-    return [sys.executable, "-c", start, *words]
+    return [PYTHON, "-c", start, *words]
 
 
 def target(name: str, *words: str) -> list[str]:
     """The command of one of the programs in tests/targets."""
-    return [sys.executable, "-I", "-S", str(TARGETS / f"{name}.py"), *words]
+    return [PYTHON, "-I", "-S", str(TARGETS / f"{name}.py"), *words]
 
 
 def clean_environment(**more: str) -> dict[str, str]:
