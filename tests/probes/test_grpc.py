@@ -25,6 +25,7 @@ from notifywrap.probes.grpc import check_h2, decode_status, encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
 pytest.importorskip("h2", reason="the extra notifywrap[grpc] is not here")
 pytest.importorskip("grpc_health.v1", reason="script/setup brings grpcio-health-checking")
@@ -59,6 +60,13 @@ class Server:
         """What it has complained of."""
         self.process.kill()
         return self.process.communicate()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.returncode is None:  # a child that is left would be in other tests' tree
+            self.end()
 
 
 @pytest.fixture(scope="module")
@@ -103,24 +111,23 @@ def test_a_status_that_flips_is_followed(server, attempt):
 
 def test_a_server_without_the_health_service_is_told_from_one_that_is_sick(attempt):
     """The fix is in its code: it has to register the service."""
-    server = Server("--plain")
-    sample = attempt(probe(server.port))
-    server.end()
+    with Server("--plain") as server:
+        sample = attempt(probe(server.port))
     assert sample.outcome is Outcome.FAILED
     assert sample.reason.endswith("the server has no health service (grpc.health.v1)")
 
 
 def test_a_stopped_server_times_out_and_none_of_it_is_in_its_log(attempt):
     """The plainest hang; and twenty probes before it that the server has nothing to say about."""
-    server = Server()
-    for _ in range(20):
-        assert attempt(probe(server.port)).outcome is Outcome.PASSED
-    os.kill(server.process.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)  # every thread of it
-    sample = attempt(probe(server.port), timeout_s=0.3)
-    os.kill(server.process.pid, signal.SIGCONT)
-    assert (sample.outcome, sample.reason.split(" ", 1)[1]) == (Outcome.TIMED_OUT, "no answer")
-    assert server.end() == ""
+    with Server() as server:
+        for _ in range(20):
+            assert attempt(probe(server.port)).outcome is Outcome.PASSED
+        os.kill(server.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)  # every thread of it
+        sample = attempt(probe(server.port), timeout_s=0.3)
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert (sample.outcome, sample.reason.split(" ", 1)[1]) == (Outcome.TIMED_OUT, "no answer")
+        assert server.end() == ""
 
 
 def test_few_wakeups_are_enough(server, targets, drive):
