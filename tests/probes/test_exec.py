@@ -22,7 +22,7 @@ def is_gone(pid: int) -> bool:
     """Whether no such process runs; a zombie that somebody else should reap counts as gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hosts import Host, free_port
+from open_home import install
 from stand_in_host import StandInHost
 from systemd_host import SystemdHost
 
@@ -73,6 +74,12 @@ def make_systemd(lab: Lab, unit: Callable[..., Unit]) -> Iterator[Callable[[], S
 def systemd(make_systemd: Callable[[], SystemdHost]) -> SystemdHost:
     """The real one alone, for the one service of a test."""
     return make_systemd()
+
+
+@pytest.fixture
+def home(lab: Lab) -> None:
+    """`open_home.WRAPPER` and its neighbours are there, for every user of the lab."""
+    install(lab)
 
 
 @pytest.fixture

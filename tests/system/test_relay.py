@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hosts import PYTHON, TARGETS, Outcome, poll
+from open_home import WRAPPER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,7 @@ def test_a_barrier_is_answered_by_systemd_alone(systemd: SystemdHost, speaker: S
     assert systemd.show("StatusErrno") == "28"
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -106,9 +108,10 @@ def test_a_barrier_is_answered_by_systemd_alone(systemd: SystemdHost, speaker: S
         ),
     ],
 )  # fmt: skip
-def test_a_start_script_is_heard(systemd: SystemdHost, settings: dict[str, str]) -> None:
+def test_a_start_script_is_heard(systemd: SystemdHost, settings: dict[str, Any]) -> None:
     """`systemd-notify` is another process than the one systemd started, and ends at once."""
     script = "systemd-notify --ready --status=doing-fine; exec sleep 1000"
+    settings = {**settings, "wrapper": WRAPPER}
     assert systemd.start(["--ready", "notify"], ["/bin/sh", "-c", script], **settings).ok
     systemd.wait_status("doing-fine")
     assert "ignored" not in systemd.journal()

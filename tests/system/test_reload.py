@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import open_home
 import pytest
 from hosts import NOTIFYWRAP, REPOSITORY, SERVER, Host
 
@@ -149,14 +150,15 @@ def test_a_reload_command_decides(
 
 
 @pytest.mark.systemd
+@pytest.mark.usefixtures("home")
 def test_reload_works_inside_a_sandbox(systemd: SystemdHost, port: str) -> None:
     """ExecReload= runs in the unit's own sandbox: another user, no network but its own, no /proc of
     others."""
-    start(
-        systemd,
-        port,
-        [],
-        ["--sick-reload", "0.05"],
+    systemd.start(
+        ["--probe", f"http://127.0.0.1:{port}/"],
+        [*open_home.SERVER, "--speaks", "http", "--sick-reload", "0.05", port],
+        wrapper=open_home.WRAPPER,
+        ExecReload=f"{open_home.WRAPPER[0]} reload $MAINPID",
         User="nobody",
         Group="nogroup",
         PrivateNetwork="yes",

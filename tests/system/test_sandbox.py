@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hosts import PYTHON, REPOSITORY, TARGETS, free_port
+from hosts import free_port
+from open_home import HOME, SERVER, WRAPPER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from systemd_host import SystemdHost
 
-    from tests.conftest import Lab
 
 pytestmark = pytest.mark.systemd
-
-HOME = "opt/notifywrap-under-test"
-LAUNCHER = f"""\
-#!/usr/bin/python3 -I
-import sys
-sys.path.insert(0, "/{HOME}")
-from notifywrap.cli.__main__ import main
-sys.exit(main())
-"""
-WRAPPER = (f"/{HOME}/notifywrap-program",)
-SERVER = (*PYTHON, f"/{HOME}/server.py")
 
 STRICT = {
     "CapabilityBoundingSet": "",
@@ -56,22 +44,6 @@ USERS: dict[str, dict[str, str]] = {
 EACH_USER = [  # the strictest always, the others in the full run
     pytest.param(user, marks=() if user == "dynamic" else pytest.mark.slow) for user in USERS
 ]
-
-
-@pytest.fixture
-def home(lab: Lab) -> None:
-    """The package where every user of the lab can read it: the repository may be in a home."""
-    home = lab.root / HOME
-    if home.exists():
-        return
-    (home / "notifywrap").parent.mkdir(parents=True)
-    ignored = shutil.ignore_patterns("__pycache__", "testing")
-    shutil.copytree(REPOSITORY / "notifywrap", home / "notifywrap", ignore=ignored)
-    shutil.copy(TARGETS / "server.py", home)
-    program = home / Path(WRAPPER[0]).name
-    program.write_text(LAUNCHER)
-    for path in [home, *home.rglob("*")]:
-        path.chmod(0o755)
 
 
 @pytest.mark.usefixtures("home")
@@ -124,7 +96,7 @@ def test_foreign_listener_is_seen_through_in_a_hardened_unit(
     systemd: SystemdHost, port: str
 ) -> None:
     """Whose socket it is must be known without seeing anybody else's processes."""
-    systemd.run_outside(["/usr/bin/python3", "-I", "-S", f"/{HOME}/server.py", port])
+    systemd.run_outside(["/usr/bin/python3", "-I", "-S", f"{HOME}/server.py", port])
     settings: dict[str, Any] = {**STRICT, "DynamicUser": "yes", "wrapper": WRAPPER}
     target = [*SERVER, "--stubborn", port]
     systemd.start(["--probe", f"tcp:{port}"], target, wait=False, **settings)
