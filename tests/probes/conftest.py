@@ -19,6 +19,7 @@ from notifywrap.probes import open_attempt
 from notifywrap.probes.procnet import ProcNet
 from notifywrap.probes.sockdiag import SockDiag
 from notifywrap.probes.target import Target
+from notifywrap.probes.tree import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,13 +144,20 @@ def spawn() -> Iterator[Callable[..., Helper]]:
         helper.end()
 
 
+@pytest.fixture(autouse=True)
+def older_children() -> frozenset[int]:
+    """Our children that are none of the test's: a lab for other tests may be up."""
+    return frozenset(children(os.getpid()))
+
+
 @pytest.fixture
-def targets() -> Iterator[Callable[..., Target]]:
+def targets(older_children: frozenset[int]) -> Iterator[Callable[..., Target]]:
     """Make Targets that are closed with the test."""
     made: list[Target] = []
 
     def make(*args: object, **named: object) -> Target:
         made.append(Target(*args, **named))  # type: ignore[arg-type]
+        made[-1].strangers |= older_children - {made[-1].pid}
         return made[-1]
 
     yield make

@@ -12,6 +12,7 @@ import pytest
 from notifywrap.policy.events import Outcome
 from notifywrap.policy.probe import ExecProbe
 from notifywrap.probes import open_attempt
+from notifywrap.probes.tree import children
 
 
 def sh(script: str) -> ExecProbe:
@@ -33,14 +34,6 @@ def is_inheritable(fd: int) -> bool:
         return False  # the one that listed the directory
 
 
-def has_no_children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return True
-    return False
-
-
 @pytest.mark.parametrize(
     ("script", "outcome", "reason"),
     [
@@ -56,11 +49,13 @@ def has_no_children() -> bool:
         ("printf 'a\\033[2Jb\\377\\n\\n'; exit 1", Outcome.FAILED, "exit 1: a [2Jb\ufffd"),
     ],
 )
-def test_the_exit_status_decides_and_the_last_line_says_why(attempt, script, outcome, reason):
+def test_the_exit_status_decides_and_the_last_line_says_why(
+    attempt, script, outcome, reason, older_children
+):
     """What the command says is for STATUS: one clean line of it."""
     sample = attempt(sh(script))
     assert (sample.outcome, sample.reason) == (outcome, reason)
-    assert has_no_children()
+    assert set(children(os.getpid())) == older_children
 
 
 @pytest.mark.parametrize(
@@ -78,7 +73,7 @@ def test_a_command_that_cannot_run_is_broken(attempt, monkeypatch, argv, words):
     assert (sample.outcome, sample.reason) == (Outcome.BROKEN, words)
 
 
-def test_a_timeout_kills_the_whole_group(targets, drive, tmp_path):
+def test_a_timeout_kills_the_whole_group(targets, drive, tmp_path, older_children):
     """Probes that pile up have taken whole machines down (k8s#81042): children go too."""
     pids = tmp_path / "pids"
     attempt = open_attempt(
@@ -86,7 +81,7 @@ def test_a_timeout_kills_the_whole_group(targets, drive, tmp_path):
     )
     sample = drive(attempt, 0.5).sample
     assert (sample.outcome, sample.reason) == (Outcome.TIMED_OUT, "still running: working")
-    assert has_no_children()
+    assert set(children(os.getpid())) == older_children
     deadline = time.monotonic() + 5
     while not all(is_gone(int(pid)) for pid in pids.read_text().split()):
         assert time.monotonic() < deadline
@@ -197,14 +192,14 @@ def test_it_never_reaps_another_child(targets, drive):
     assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 9
 
 
-def test_its_child_is_a_stranger_to_the_targets_tree_while_it_runs(targets):
+def test_its_child_is_a_stranger_to_the_targets_tree_while_it_runs(targets, older_children):
     """A probe that listens for a moment must not make the target look ready."""
     target = targets()
     attempt = open_attempt(sh("sleep 60"), target)
-    assert target.strangers == {attempt.pid}
+    assert target.strangers == {attempt.pid} | older_children
     attempt.close()
-    assert target.strangers == set()
-    assert has_no_children()
+    assert target.strangers == older_children
+    assert set(children(os.getpid())) == older_children
 
 
 def test_no_descriptor_stays_open(attempt, targets):
