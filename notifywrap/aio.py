@@ -15,7 +15,7 @@ from notifywrap.daemon.watchdog import MOST_S, SHARE, Heartbeat
 from notifywrap.errors import NotifyError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import Self
 
     from notifywrap.daemon.notifier import Notifier
@@ -24,6 +24,7 @@ __all__ = ["Service", "Watchdog", "service", "watchdog"]
 
 # A loop that comes this late, as a share of WatchdogSec, is worth a line in STATUS.
 _LAG_SHARE = 1 / 8
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Watchdog:
@@ -31,7 +32,7 @@ class Watchdog:
     well.
 
     healthy  a coroutine function that returns true when the daemon works; it has a quarter of
-             WatchdogSec for its answer
+             WatchdogSec for its answer. Not asked before the daemon is ready
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Watchdog:
         self._beats = Beats()
         self._said = ""
         self._task: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
         grant_s = self._notifier.watchdog_s
@@ -59,6 +61,8 @@ class Watchdog:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._check is not None:
+            self._check.cancel()
 
     def heartbeat(self, name: str, *, within: float) -> Heartbeat:
         """A task of the daemon, called *name* in STATUS, that has to show itself at least every
@@ -73,15 +77,14 @@ class Watchdog:
         due = time.monotonic()
         while True:
             lag_s = time.monotonic() - due
-            trouble = await self._find_trouble(period_s)
-            with suppress(NotifyError):  # systemd cannot be told; perhaps next time
-                self._tell(trouble, lag_s, grant_s)
+            if self._is_ready or self._notifier.is_ready:
+                trouble = await self._find_trouble(period_s)
+                with suppress(NotifyError):  # systemd cannot be told; perhaps next time
+                    self._tell(trouble, lag_s, grant_s)
             due = max(due + period_s, time.monotonic())
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     def _tell(self, trouble: str, lag_s: float, grant_s: float) -> None:
-        if not (self._is_ready or self._notifier.is_ready):
-            return
         if not trouble:
             self._notifier.ping()
         slow = f"the event loop was {lag_s:.1f} s late" if lag_s > _LAG_SHARE * grant_s else ""
@@ -94,13 +97,17 @@ class Watchdog:
         late = self._beats.describe_late(time.monotonic())
         if late or self._healthy is None:
             return late
-        try:
-            answer = await asyncio.wait_for(_ask(self._healthy), timeout_s)
-        except asyncio.CancelledError:
-            raise
-        except TimeoutError:
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(_ask(self._healthy), name="notifywrap-health")
+        check = self._check
+        # Not wait_for(): that waits on for one that does not obey its cancellation, a thread say.
+        await asyncio.wait({check}, timeout=timeout_s)
+        if not check.done():
+            check.cancel()
             return f"the health check took longer than {timeout_s:g} s"
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is no evidence
+        try:
+            answer = check.result()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is no evidence
             return f"the health check failed: {error!r}"
         return "" if answer else "the health check says no"
 
@@ -120,7 +127,10 @@ class Service:
     """`async with notifywrap.aio.service(reload=...) as service: await service.stopped()`
 
     READY=1 on entering; SIGTERM and SIGINT say STOPPING=1 and end stopped(); SIGHUP runs *reload*
-    between RELOADING=1 and READY=1, where one is given, one after the other.
+    between RELOADING=1 and READY=1, where one is given, one after the other. STOPPING=1 on leaving
+    at the latest.
+
+    stop_signals  others than these two; none at all for a framework that takes them itself
     """
 
     def __init__(
@@ -128,6 +138,8 @@ class Service:
         notifier: Notifier,
         reload: Callable[[], Awaitable[object]] | None = None,
         status: str = "",
+        *,
+        stop_signals: Iterable[int] = STOP_SIGNALS,
     ) -> None:
         self._notifier = notifier
         self._reload = reload
@@ -135,13 +147,14 @@ class Service:
         self._stopped = asyncio.Event()
         self._reloads = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_signals = tuple(stop_signals)
         self._signals: tuple[int, ...] = ()
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in self._stop_signals:
             loop.add_signal_handler(signum, self._stop)
-        self._signals = (signal.SIGTERM, signal.SIGINT)
+        self._signals = self._stop_signals
         if self._reload is not None:
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
             self._signals += (signal.SIGHUP,)
@@ -178,6 +191,11 @@ class Service:
                 await self._reload()
 
 
-def service(reload: Callable[[], Awaitable[object]] | None = None, status: str = "") -> Service:
+def service(
+    reload: Callable[[], Awaitable[object]] | None = None,
+    status: str = "",
+    *,
+    stop_signals: Iterable[int] = STOP_SIGNALS,
+) -> Service:
     """See Service; for this process's environment."""
-    return Service(functions.get_notifier(), reload, status)
+    return Service(functions.get_notifier(), reload, status, stop_signals=stop_signals)

@@ -3,7 +3,14 @@ with."""
 
 from __future__ import annotations
 
-__all__ = ["CommandError", "NotifyError", "NotifywrapError", "SpecError", "find_place"]
+__all__ = [
+    "CommandError",
+    "NotifyError",
+    "NotifywrapError",
+    "SpecError",
+    "describe",
+    "find_place",
+]
 
 
 class NotifywrapError(Exception):
@@ -25,12 +32,20 @@ class NotifyError(NotifywrapError):
 
 
 class CommandError(NotifywrapError):
-    """The target cannot be executed: 127 when it was not found, 126 when it was found but cannot
-    run."""
+    """The target was not executed: 127 when it was not found, 126 when it was found but cannot
+    run; else for what its preparation (--jail, --credential) came upon."""
 
     def __init__(self, text: str, exit_status: int) -> None:
         super().__init__(text)
         self.exit_status = exit_status
+
+
+def describe(error: BaseException) -> str:
+    """*error* as repr() has it, or its type's name where that raises as well: it is not ours."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001
+        return type(error).__name__
 
 
 def find_place(error: BaseException) -> str:

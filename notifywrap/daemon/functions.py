@@ -23,20 +23,31 @@ __all__ = [
     "status",
     "stopping",
     "store_fds",
+    "swap_notifier",
     "trigger_watchdog",
     "watchdog",
 ]
 
-_notifier: Notifier | None = None
+_notifiers: dict[str, Notifier] = {}
 
 
 def get_notifier() -> Notifier:
     """The one of this process: made at the first use, and kept; later changes of the environment
     do not matter."""
-    global _notifier
-    if _notifier is None:
-        _notifier = Notifier()
-    return _notifier
+    found = _notifiers.get("own")
+    if found is None:
+        # setdefault: of two threads, or of a signal handler and what it interrupts, one is first.
+        found = _notifiers.setdefault("own", Notifier())
+    return found
+
+
+def swap_notifier(other: Notifier | None) -> Notifier | None:
+    """Use *other* from now on, or for None one that is made at the next use; returns the one so
+    far. For tests: it is how each of them finds its own environment."""
+    former = _notifiers.pop("own", None)
+    if other is not None:
+        _notifiers["own"] = other
+    return former
 
 
 def ready(status: str = "") -> bool:

@@ -6,7 +6,7 @@ import os
 import select
 import time
 
-from notifywrap.errors import NotifyError
+from notifywrap.errors import NotifyError, describe
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.protocol.grant import parse_grant
 from notifywrap.protocol.notify import Notifier as Sender
@@ -28,6 +28,8 @@ __all__ = ["Notifier", "Reload"]
 # A busy PID 1 reads again within milliseconds. A daemon must not hang because systemd does.
 LONGEST_WAIT_S = 0.1
 _FIRST_PAUSE_S = 0.001
+_INT_MAX = 2**31 - 1
+_ERRNO_MAX = 4095  # the kernel's MAX_ERRNO; systemd drops what is above
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -110,16 +112,16 @@ class Notifier:
     def extend_timeout(self, length_s: float) -> bool:
         """EXTEND_TIMEOUT_USEC: the start, reload or stop that is under way may take *length_s*
         seconds more, from now. In a running service it moves the watchdog's deadline instead."""
-        return self._send(("EXTEND_TIMEOUT_USEC", usec(length_s)))
+        return self._send(("EXTEND_TIMEOUT_USEC", _usec(length_s)))
 
     def errno(self, number: int) -> bool:
         """ERRNO: why this service failed, as errno(3) has it."""
-        return self._send(("ERRNO", str(int(number))))
+        return self._send(("ERRNO", _number("ERRNO", number, 0, _ERRNO_MAX)))
 
     def main_pid(self, pid: int) -> bool:
         """MAINPID: another process is the service's main one from now on, and with the default
         NotifyAccess=main the only one that is heard."""
-        return self._send(("MAINPID", str(int(pid))))
+        return self._send(("MAINPID", _number("MAINPID", pid, 1, _INT_MAX)))
 
     def store_fds(
         self, fds: Iterable[int | HasFileno], name: str = "", *, poll: bool = True
@@ -133,8 +135,7 @@ class Notifier:
         """
         more: tuple[tuple[str, str], ...] = (("FDNAME", name),) if name else ()
         more += () if poll else (("FDPOLL", "0"),)
-        numbers = tuple(fd if isinstance(fd, int) else fd.fileno() for fd in fds)
-        return self._send(("FDSTORE", "1"), *more, fds=numbers)
+        return self._send(("FDSTORE", "1"), *more, fds=_numbers_of(fds))
 
     def remove_fds(self, name: str) -> bool:
         """FDSTOREREMOVE=1: forget the descriptors that were stored under *name*."""
@@ -145,7 +146,12 @@ class Notifier:
 
         Raises NotifyError when that takes longer than *timeout_s* seconds.
         """
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        limit_ms = _milliseconds(timeout_s)
+        try:
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise NotifyError(f"cannot make a pipe for systemd to close: {why}") from None
         try:
             try:
                 if not self._send(("BARRIER", "1"), fds=(writing,)):
@@ -154,21 +160,28 @@ class Notifier:
                 os.close(writing)
             poll = select.poll()
             poll.register(reading, 0)  # POLLHUP, when systemd closes its copy
-            if not poll.poll(timeout_s * 1000):
+            if not poll.poll(limit_ms):
                 raise NotifyError(f"systemd has not read its notifications within {timeout_s:g} s")
         finally:
             os.close(reading)
         return True
+
+    def close(self) -> None:
+        """Lets go of the socket. Whatever is said afterwards is said to nobody."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
 
     @property
     def _speaks(self) -> bool:
         return self._sender is not None and (self._in_children or os.getpid() == self._pid)
 
     def _send(self, *assignments: tuple[str, str], fds: tuple[int, ...] = ()) -> bool:
+        datagram = build(assignments)  # first: a wrong argument shows without systemd as well
         sender = self._sender
         if sender is None or not self._speaks:
             return False
-        datagram = build(assignments)
+        sender.renew()
         pause_s = _FIRST_PAUSE_S
         deadline = time.monotonic() + LONGEST_WAIT_S
         while not sender.send(datagram, fds):
@@ -197,8 +210,52 @@ class Reload:
         trace: TracebackType | None,
     ) -> None:
         # systemd waits for READY=1: a reload that failed leaves a service that runs all the same.
-        self._notifier.ready(f"reload failed: {error!r}" if error is not None else "")
+        if error is None:
+            self._notifier.ready()
+            return
+        try:
+            self._notifier.ready(f"reload failed: {describe(error)}")
+        except NotifyError as unheard:
+            error.add_note(str(unheard))  # the daemon's own exception is the one that goes on
 
 
 def _status(text: str) -> tuple[tuple[str, str], ...]:
     return (("STATUS", text),) if text else ()
+
+
+def _usec(length_s: float) -> str:
+    try:
+        text = usec(length_s)
+        if 0 <= int(text) < 2**64:
+            return text
+    except (TypeError, ValueError, OverflowError):  # None; text and NaN; infinity
+        pass
+    raise NotifyError(f"cannot notify systemd: {length_s!r} is not a length of time in seconds")
+
+
+def _milliseconds(length_s: float) -> int:
+    """For poll(2), for which a negative one means "for ever"."""
+    try:
+        return int(min(max(length_s, 0.0) * 1000, _INT_MAX))
+    except (TypeError, ValueError):
+        raise NotifyError(f"{length_s!r} is not a length of time in seconds") from None
+
+
+def _number(key: str, value: int, least: int, most: int) -> str:
+    try:
+        if least <= int(value) <= most:
+            return str(int(value))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise NotifyError(f"cannot notify systemd: {key} is in {least}..{most}, not {value!r}")
+
+
+def _numbers_of(fds: Iterable[int | HasFileno]) -> tuple[int, ...]:
+    try:
+        numbers = tuple(fd if isinstance(fd, int) else fd.fileno() for fd in fds)
+    except (TypeError, AttributeError, ValueError, OSError) as error:  # ValueError: it is closed
+        raise NotifyError(f"cannot hand descriptors to systemd: {error}") from None
+    for number in numbers:
+        if not 0 <= number <= _INT_MAX:
+            raise NotifyError(f"cannot hand descriptors to systemd: {number} is none")
+    return numbers

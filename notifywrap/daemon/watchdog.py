@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 from notifywrap.daemon.beats import Beats
+from notifywrap.daemon.bell import Bell
+from notifywrap.daemon.healthcheck import HealthCheck, start_thread
 from notifywrap.errors import NotifyError
 from notifywrap.lean import TYPE_CHECKING
 
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
     from notifywrap.daemon.notifier import Notifier
     from notifywrap.daemon.workers import Worker, Workers
 
-__all__ = ["MOST_S", "SHARE", "Heartbeat", "Watchdog"]
+__all__ = ["CHECK_SHARE", "MOST_S", "SHARE", "Heartbeat", "Watchdog"]
 
 # As the wrapper does it: three checks may fail before systemd acts.
 SHARE = 0.25
 MOST_S = 10.0
+# A health check that takes longer is worth a line in STATUS: nobody else could say why there are no
+# pings before systemd acts. One that takes its time may, up to WatchdogSec.
+CHECK_SHARE = 0.5
 
 
 class Heartbeat:
@@ -44,13 +50,15 @@ class Watchdog:
     """Pings while all is well: *healthy* returns true, in time, and no heartbeat is late.
 
     healthy   called every quarter of WatchdogSec (at most every 10 s) in a thread of its own; one
-              that raises or does not come back gets no ping
+              that raises gets no ping, nor does one that does not come back, which STATUS says
+              after half of WatchdogSec
     notifier  who tells systemd
     is_ready  ping before notifier.ready() has been called: for a daemon whose READY=1 somebody else
               says. By default nothing is pinged before, as that would arm the watchdog too early
 
     Runs from its creation to close(), or to the end of its `with` block. Where systemd expects no
     pings nothing is started, and all methods work. A forked child has no watchdog.
+    Raises NotifyError where no thread can be started. Source: sd_watchdog_enabled(3).
     """
 
     def __init__(
@@ -66,15 +74,17 @@ class Watchdog:
         self._beats = Beats()
         self._workers: Workers | None = None
         self._said = ""
-        self._end = threading.Event()
+        self._pid = os.getpid()
+        self._bell = Bell()
+        self._is_over = False
+        self._check: HealthCheck | None = None
         self._thread: threading.Thread | None = None
         grant_s = notifier.watchdog_s
         if grant_s is not None:
             self._period_s = min(grant_s * SHARE, MOST_S)
+            self._limit_s = grant_s * CHECK_SHARE
             _ = self.workers  # children share only what is there before they are forked
-            name = "notifywrap-watchdog"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-            self._thread.start()
+            self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -114,27 +124,46 @@ class Watchdog:
         self.workers.forget(pid)
 
     def close(self) -> None:
-        """Stop pinging. May be called again."""
-        self._end.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(self._period_s)  # one that hangs in `healthy` is not waited for
+        """Stop pinging. May be called again, from a signal handler and in a forked child too."""
+        self._is_over = True
+        self._bell.ring()
+        if self._check is not None:
+            self._check.close()
+        if self._thread is None or os.getpid() != self._pid:
+            return  # a child has none of the threads
+        deadline = time.monotonic() + self._period_s  # one that hangs in `healthy` is left alone
+        for thread in (self._thread, self._check.thread if self._check else self._thread):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _start(self) -> None:
+        if self._healthy is not None:
+            self._check = HealthCheck(self._healthy, self._bell)
+        try:
+            self._thread = start_thread(self._run, "notifywrap-watchdog")
+        except NotifyError:
+            if self._check is not None:
+                self._check.close()
+            raise
 
     def _run(self) -> None:
         due = time.monotonic()
-        while True:
+        while not self._is_over:
             try:
-                self._check()
+                self._look()
             except NotifyError as error:
                 self._said = str(error)  # systemd cannot be told; perhaps next time
-            due = max(due + self._period_s, time.monotonic())
-            if self._end.wait(max(0.0, due - time.monotonic())):
-                return
+            now = time.monotonic()
+            due = max(due + self._period_s, now)
+            while now < due and not self._is_over:  # a late answer rings as well
+                self._bell.wait(due - now)
+                now = time.monotonic()
 
-    def _check(self) -> None:
+    def _look(self) -> None:
         if not (self._is_ready or self._notifier.is_ready):
             return
         trouble = self._find_trouble()
-        if self._end.is_set():
+        if self._is_over:
             return
         if not trouble:
             self._notifier.ping()
@@ -148,9 +177,6 @@ class Watchdog:
         late = self._beats.describe_late(now)
         if not late and self._workers is not None:
             late = self._workers.describe_late(now)
-        if late or self._healthy is None:
+        if late or self._check is None:
             return late
-        try:
-            return "" if self._healthy() else "the health check says no"
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is no evidence
-            return f"the health check failed: {error!r}"
+        return self._check.find_trouble(self._limit_s)

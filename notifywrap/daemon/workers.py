@@ -33,16 +33,20 @@ class Worker:
     """Call it whenever this worker has got on; close() it when its work is done. One that ends
     without is missed."""
 
-    def __init__(self, memory: mmap.mmap, at: int) -> None:
+    def __init__(self, memory: mmap.mmap, at: int, pid: int) -> None:
         self._memory = memory
         self._at = at
+        self._pid = pid
 
+    # A worker that was forgotten goes on for a while, and its place may be another's by then.
     def __call__(self) -> None:
-        _BEAT.pack_into(self._memory, self._at + _BEAT_AT, time.monotonic())
+        if _PID.unpack_from(self._memory, self._at)[0] == self._pid:
+            _BEAT.pack_into(self._memory, self._at + _BEAT_AT, time.monotonic())
 
     def close(self) -> None:
         """This worker is not expected any more."""
-        _PID.pack_into(self._memory, self._at, 0)
+        if _PID.unpack_from(self._memory, self._at)[0] == self._pid:
+            _PID.pack_into(self._memory, self._at, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +89,9 @@ class Workers:
             try:
                 for at in range(0, MOST * _SLOT.size, _SLOT.size):
                     if _PID.unpack_from(self._memory, at)[0] == 0:
-                        _SLOT.pack_into(self._memory, at, pid, time.monotonic(), within, text)
-                        return Worker(self._memory, at)
+                        _SLOT.pack_into(self._memory, at, 0, time.monotonic(), within, text)
+                        _PID.pack_into(self._memory, at, pid)  # now the parent sees it, complete
+                        return Worker(self._memory, at, pid)
             finally:
                 fcntl.lockf(self._fd, fcntl.LOCK_UN)
         raise OSError(f"there are {MOST} workers already")

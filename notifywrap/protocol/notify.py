@@ -41,6 +41,7 @@ _WHY = {
     errno.EMSGSIZE: "the message is too long",
     # Not "try again": who fills this up may be the target, and all the rest would wait behind it.
     errno.ETOOMANYREFS: "too many file descriptors of this user are on their way already",
+    errno.EBADF: "a file descriptor that was to go with it is not open",
     errno.EOPNOTSUPP: "file descriptors cannot be sent there, only to a socket of this machine",
 }
 
@@ -64,7 +65,12 @@ def parse_address(text: str) -> Address:
     Source: sd_notify(3), socket_address_parse_unix(), socket_address_parse_vsock().
     """
     if text[:1] in ("/", "@"):
-        name = os.fsencode(text)
+        try:
+            name = os.fsencode(text)
+        except UnicodeEncodeError:
+            raise _bad(text, "it is not text that a file system could hold") from None
+        if b"\0" in name:
+            raise _bad(text, "it contains a NUL")
         if not 2 <= len(name) <= _PATH_LIMIT:
             raise _bad(text, f"its length is not in 2..{_PATH_LIMIT} bytes")
         peer = b"\0" + name[1:] if text[0] == "@" else text
@@ -89,6 +95,11 @@ class Notifier:
         self.address = address
         self._where = parse_address(address)
         self._socket, self._type = self._open()
+        self._identity = _identity(self._socket)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_identity"):  # not after an address that cannot be
+            self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,8 +146,23 @@ class Notifier:
         return True
 
     def close(self) -> None:
-        """Closes the socket. Nothing can be sent afterwards."""
-        self._socket.close()
+        """Closes the socket. Nothing can be sent afterwards. May be called again."""
+        if _identity(self._socket) == self._identity:
+            self._socket.close()
+        else:
+            self._socket.detach()  # the number is somebody else's by now
+
+    def renew(self) -> None:
+        """Opens the socket anew where somebody else has closed it. Costs a microsecond.
+
+        Programs that turn themselves into daemons close every descriptor that they do not know. The
+        number may be a connection's by now, and a datagram in there would be what the peer reads.
+        """
+        lost = self._socket
+        if _identity(lost) != self._identity:
+            made, self._type = self._open()
+            self._socket, self._identity = made, _identity(made)
+            lost.detach()
 
     def _open(self) -> tuple[socket.socket, int]:
         """A socket of the first type that the kernel has, and that type; close-on-exec."""
@@ -170,6 +196,15 @@ class Notifier:
             name = "AF_UNIX" if self._where.family == socket.AF_UNIX else "AF_VSOCK"
             why = f"RestrictAddressFamilies= lacks {name} (add it in the unit)"
         return NotifyError(f"cannot reach systemd at NOTIFY_SOCKET={self.address!r}: {why}")
+
+
+def _identity(held: socket.socket) -> tuple[int, int] | None:
+    """Which socket it is, to the kernel; None when its descriptor is closed."""
+    try:
+        found = os.fstat(held.fileno())
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _as_ints(fds: Sequence[int]) -> bytes:

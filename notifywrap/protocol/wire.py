@@ -56,6 +56,8 @@ def build(assignments: Iterable[tuple[str, str]]) -> bytes:
     for key, value in assignments:
         if not (key.isascii() and key.isidentifier() and key == key.upper()):
             raise NotifyError(f"cannot notify systemd: {key!r} is not the name of an assignment")
+        if not isinstance(value, str):  # from callers without a type checker
+            raise NotifyError(f"cannot notify systemd: {key} is text, not {type(value).__name__}")
         text = clean(value, STATUS_LIMIT if key == "STATUS" else VALUE_LIMIT)
         lines.append(f"{key}=" + text.replace("\\", "\\\\"))
     datagram = "\n".join(lines).encode()

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-__all__ = ["Lab", "LabError", "LabUnavailable", "unavailable"]
+__all__ = ["Lab", "LabError", "LabUnavailable", "read_unit", "unavailable"]
 
 # Without `site` the keeper starts in half the time, and finds this package wherever we found it.
 KEEPER = "; ".join(
@@ -74,6 +74,19 @@ def unavailable(rootfs: str | Path = "/") -> str | None:
             return None
     except LabUnavailable as error:
         return str(error)
+
+
+def read_unit(path: str | Path) -> tuple[str, str]:
+    """The name and the text of the unit, or the drop-in, that is in a file.
+
+    Raises LabError when it cannot be read.
+    """
+    path = Path(path).absolute()
+    home = f"{path.parent.name}/" if path.parent.name.endswith(".d") else ""
+    try:
+        return home + path.name, path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"cannot install {str(path)!r}: {error.strerror}") from None
 
 
 class Lab:
@@ -195,6 +208,7 @@ class Lab:
         with the text. After timeout_s the command and what it started is killed, and
         subprocess.TimeoutExpired raised.
         """
+        __tracebackhide__ = True
         process = self.popen(
             *command,
             env=env,
@@ -235,10 +249,15 @@ class Lab:
         self, *arguments: str, check: bool = False, timeout_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """`run("systemctl", ...)`."""
+        __tracebackhide__ = True
         return self.run("systemctl", *arguments, check=check, timeout_s=timeout_s)
 
-    def install(self, name: str, text: str) -> None:
-        """Write a unit, or a drop-in (`x.service.d/10.conf`), and have systemd read it."""
+    def install(self, unit: str | Path, text: str | None = None) -> None:
+        """Write a unit, or a drop-in (`x.service.d/10.conf`), and have systemd read it.
+
+        With *text* it is called *unit*; without, *unit* is the path of a file out here.
+        """
+        name, text = read_unit(unit) if text is None else (str(unit), text)
         path = self.root / "etc/systemd/system" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(textwrap.dedent(text), encoding="utf-8")
@@ -255,6 +274,7 @@ class Lab:
 
         Raises LabError with what they are instead, and the unit's journal, after timeout_s.
         """
+        __tracebackhide__ = True  # pytest then shows the line that has waited
         deadline = time.monotonic() + timeout_s
         while (seen := self.show(unit, *wanted)) != wanted:
             if time.monotonic() > deadline:

@@ -88,20 +88,21 @@ class Unit:
         dues = [due for due in (self._timer, self.watchdog_deadline) if due is not None]
         return min(dues, default=None)
 
-    def accepts(self, pid: int) -> bool:
-        """Whether NotifyAccess= lets a notification by process *pid* count."""
-        access = self.settings.notify_access
-        return access is NotifyAccess.ALL or (access is NotifyAccess.MAIN and pid == self.main_pid)
+    def refuse(self, message: Message, pid: int) -> str:
+        """Why *message* of process *pid* does not count, or ""."""
+        if message.has("BARRIER") and len(message.assignments) > 1:
+            return "BARRIER=1 is not alone in it (sd_notify(3))"
+        # For Type=notify `none` means `main` (systemd.service(5), NotifyAccess=).
+        if self.settings.notify_access is not NotifyAccess.ALL and pid != self.main_pid:
+            return f"only the main process {self.main_pid} may speak (NotifyAccess=main)"
+        return ""
 
     # --- events --------------------------------------------------------------------------------
 
     def on_message(self, message: Message, pid: int, now: float) -> list[Action]:
         """Process *pid* of the service sent *message*."""
-        if not self.accepts(pid):
-            only = f"only the main process {self.main_pid} may speak (NotifyAccess=main)"
-            if self.settings.notify_access is NotifyAccess.NONE:
-                only = "nobody may speak (NotifyAccess=none)"
-            return [Note("ignored", f"notification from process {pid} ignored: {only}")]
+        if why := self.refuse(message, pid):
+            return [Note("ignored", f"notification from process {pid} ignored: {why}")]
         if self.ended:
             return []
         actions = self._on_state(message, now)

@@ -89,9 +89,10 @@ class Service:
         fresh, self._early = self._early, []
         return [_parse_report(report) for report in fresh]
 
-    def kill(self, signum: int, *, everyone: bool) -> None:
-        """Send *signum* to the main process or to everyone, and SIGCONT after it."""
+    def kill(self, signum: int, *, everyone: bool) -> bool:
+        """Send *signum* to the main process or to everyone, and SIGCONT after it. Always true."""
         self._order(signum=signum, everyone=everyone)
+        return True
 
     def close(self) -> None:
         """Kills what is left, waits for it, and lets go."""

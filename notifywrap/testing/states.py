@@ -15,7 +15,8 @@ class KillMode(Enum):
 
 
 class NotifyAccess(Enum):
-    """NotifyAccess=: whose notifications count (systemd.service(5))."""
+    """NotifyAccess=: whose notifications count (systemd.service(5)). NONE is MAIN here, as for any
+    unit of Type=notify."""
 
     NONE = "none"
     MAIN = "main"

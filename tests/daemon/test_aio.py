@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,74 @@ def test_check_that_does_not_pass_gets_no_ping(
     assert not any("WATCHDOG" in message for message in inbox.drain())
 
 
+def test_check_that_cannot_be_cancelled_is_told_and_not_asked_again(
+    inbox: Inbox, notifier: Notifier
+):
+    """A call in a thread goes on whatever the loop says. Waiting for it would leave STATUS empty,
+    and one more of them at each check would fill the thread pool."""
+    asked = []
+    is_over = False
+
+    async def deaf() -> bool:
+        asked.append(1)
+        while not is_over:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        return True
+
+    async def main() -> None:
+        nonlocal is_over
+        notifier.ready()
+        async with aio.Watchdog(notifier, deaf):
+            assert "took longer" in (await heard(inbox, "STATUS"))["STATUS"]
+            await asyncio.sleep(GRANT_S)
+            is_over = True
+            assert len(asked) == 1
+
+    asyncio.run(main())
+
+
+def test_check_whose_own_work_was_cancelled_is_no_evidence_and_no_end(
+    inbox: Inbox, notifier: Notifier
+):
+    """The watchdog must not be what ends of it: the next check may pass."""
+    answers: list[asyncio.Future[bool]] = []
+
+    async def cancelled_once() -> bool:
+        answers.append(asyncio.get_running_loop().create_future())
+        if len(answers) == 1:
+            answers[0].cancel()
+            await answers[0]
+        return True
+
+    async def main() -> None:
+        notifier.ready()
+        async with aio.Watchdog(notifier, cancelled_once):
+            assert "CancelledError" in (await heard(inbox, "STATUS"))["STATUS"]
+            await heard(inbox, "WATCHDOG", "1")
+
+    asyncio.run(main())
+
+
+def test_nothing_is_asked_before_ready(inbox: Inbox, notifier: Notifier):
+    """What is asked is not there yet: a daemon would log errors about itself at each start."""
+    asked = []
+
+    async def healthy() -> bool:
+        asked.append(notifier.is_ready)
+        return True
+
+    async def main() -> None:
+        async with aio.Watchdog(notifier, healthy):
+            await asyncio.sleep(GRANT_S / 2)
+            notifier.ready()
+            await heard(inbox, "WATCHDOG", "1")
+
+    asyncio.run(main())
+    assert asked
+    assert all(asked)
+
+
 def test_late_task_is_named(inbox: Inbox, notifier: Notifier):
     """The loop turns, and one of its tasks waits for ever."""
 
@@ -127,6 +196,26 @@ def test_life_of_a_service(inbox: Inbox, notifier: Notifier):
 
     asyncio.run(main())
     assert inbox.drain() == []
+
+
+def test_stop_signals_can_be_left_to_a_framework(inbox: Inbox, notifier: Notifier):
+    """A web server that waits for TERM by its own handler would never hear of it."""
+    theirs: list[int] = []
+
+    async def reload() -> None: ...
+
+    async def main() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, theirs.append, signal.SIGTERM)
+        async with aio.Service(notifier, reload, stop_signals=()):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await heard(inbox, "RELOADING")
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not theirs:
+                await asyncio.sleep(0)
+            assert not any("STOPPING" in message for message in inbox.drain())
+        await heard(inbox, "STOPPING")
+
+    asyncio.run(main())
 
 
 def test_service_that_ends_by_itself_says_so(inbox: Inbox, notifier: Notifier):

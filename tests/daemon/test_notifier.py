@@ -14,7 +14,7 @@ import pytest
 import notifywrap
 from notifywrap.daemon.notifier import Notifier
 from notifywrap.protocol.wire import parse
-from tests.runtime.wrapped import Inbox, clean_environment
+from tests.runtime.wrapped import ROOT, Inbox, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +159,8 @@ def test_functions_speak_for_this_process(inbox: Inbox):
 def test_import_brings_nothing_along():
     """It is imported by everything that uses it, under systemd or not."""
     words = (
-        "import os, sys; before = set(sys.modules); import notifywrap;"
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules);"
+        "import notifywrap;"
         "extra = set(sys.modules) - before - {'notifywrap', '__future__'}; assert not extra, extra"
     )
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-I", "-c", words]) == 0

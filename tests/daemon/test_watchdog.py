@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -65,10 +66,25 @@ def test_check_that_raises_is_no_evidence(inbox: Inbox, notifier: Notifier):
         assert silence(inbox)
 
 
-def test_check_that_hangs_gets_no_ping_and_does_not_keep_the_daemon(
-    inbox: Inbox, notifier: Notifier
-):
-    """A deadlock in what it asks is the hang that it is to find."""
+def test_check_that_hangs_is_named_and_gets_no_ping(inbox: Inbox, notifier: Notifier):
+    """A deadlock in what it asks is the hang that it is to find; when it is over, it is over."""
+    release = threading.Event()
+    with Watchdog(notifier, lambda: release.wait(20)):
+        said = inbox.wait("STATUS")["STATUS"]
+        assert re.fullmatch(r"unhealthy: the health check has not returned for \d+\.\d s", said)
+        assert silence(inbox)
+        release.set()
+        assert inbox.wait("WATCHDOG", "1")
+        assert inbox.wait("STATUS")["STATUS"] == "healthy again"
+    assert not any(b"WATCHDOG=1" in one for one in inbox.heard[: inbox.heard.index(said_as(said))])
+
+
+def said_as(status: str) -> bytes:
+    return f"STATUS={status}".encode()
+
+
+def test_check_that_hangs_does_not_keep_the_daemon(inbox: Inbox, notifier: Notifier):
+    """close() returns, and nothing is said afterwards."""
     release, asked = threading.Event(), threading.Event()
 
     def healthy() -> bool:
@@ -77,9 +93,37 @@ def test_check_that_hangs_gets_no_ping_and_does_not_keep_the_daemon(
 
     watchdog = Watchdog(notifier, healthy)
     assert asked.wait(10)
-    assert silence(inbox)
     watchdog.close()
+    assert silence(inbox)
     release.set()
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_check_that_wants_to_end_the_program_is_no_evidence(
+    inbox: Inbox, notifier: Notifier, error: type[BaseException]
+):
+    """In a thread that would end the thread, and nobody would know why there are no pings."""
+
+    def healthy() -> bool:
+        raise error
+
+    with Watchdog(notifier, healthy):
+        assert error.__name__ in inbox.wait("STATUS")["STATUS"]
+        assert silence(inbox)
+
+
+def test_check_may_close_the_watchdog(inbox: Inbox, notifier: Notifier):
+    """It has found out that the daemon is ending."""
+    closed = threading.Event()
+
+    def healthy() -> bool:
+        watchdog.close()
+        closed.set()
+        return True
+
+    watchdog = Watchdog(notifier, healthy, is_ready=True)
+    assert closed.wait(10)
+    assert silence(inbox)
 
 
 def test_late_heartbeat_stops_the_pings_and_is_named(inbox: Inbox, notifier: Notifier):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,33 @@ def test_worker_that_has_done_its_work_is_not_missed(inbox: Inbox, watchdog: Wat
     fork(lambda: watchdog.worker("one", within=0.05).close())
     for _ in range(3):
         inbox.wait("WATCHDOG", "1")
+
+
+def test_forgotten_worker_does_not_speak_for_its_successor(fork):
+    """At a reload the old workers finish their requests while new ones have taken their places."""
+    workers = Workers()
+    asking, ask = os.pipe()
+    answering, answer = os.pipe()
+
+    def be_old() -> None:
+        old = workers.join("old", within=1000.0)
+
+        def go_on() -> None:
+            os.read(asking, 1)
+            old()
+            old.close()
+            os.write(answer, b"x")
+
+        threading.Thread(target=go_on).start()
+
+    workers.forget(fork(be_old))
+    pid = fork(lambda: workers.join("new", within=1.0))
+    began = time.monotonic()
+    os.write(ask, b"x")
+    assert os.read(answering, 1) == b"x"
+    assert workers.describe_late(began + 1.0).startswith(f"new (process {pid}) silent")
+    for fd in (asking, ask, answering, answer):
+        os.close(fd)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -42,7 +42,7 @@ def test_ready_pings_and_status_are_seen(abstract: bool) -> None:
     with toy(
         "say:READY=1\\nSTATUS=up", "ping:0.01:3", "wait", watchdog_s=30, abstract=abstract
     ) as unit:
-        assert unit.wait_active(LONG_S) > 0
+        assert unit.wait_ready(LONG_S) > 0
         unit.wait_for(lambda: len(unit.pings) == 3, LONG_S, "3 pings")
         assert (unit.state, unit.status) == ("active", "up")
         assert unit.messages[0].message.get("STATUS") == "up"
@@ -175,16 +175,16 @@ def test_waiting_in_vain_tells_the_story() -> None:
     """What went before is what one needs to know."""
     story = r"(?s)it ended before.*STATUS=hello.*exit status 4"
     with toy("say:STATUS=hello", "exit:4") as unit, pytest.raises(ManagerError, match=story):
-        unit.wait_active(LONG_S)
+        unit.wait_ready(LONG_S)
     with toy("wait") as unit, pytest.raises(ManagerError, match=r"0\.05 s passed"):
-        unit.wait_active(0.05)
+        unit.wait_ready(0.05)
 
 
 def test_stop_is_term_then_kill() -> None:
     """TimeoutStopSec for a process that ignores TERM."""
     deeds = (f"ignore:{signal.SIGTERM:d}", "say:READY=1", "wait")
     with toy(*deeds, stop_timeout_s=0.2) as unit:
-        unit.wait_active(LONG_S)
+        unit.wait_ready(LONG_S)
         assert unit.stop(LONG_S) == ("timeout", 0, signal.SIGKILL, False)
 
 
@@ -204,8 +204,8 @@ def test_a_barrier_is_answered() -> None:
 def test_two_services_at_a_time_do_not_mix() -> None:
     """Each has its own cage: the end of one does not touch the other."""
     with toy("say:READY=1\\nSTATUS=1", "wait") as one, toy("say:READY=1\\nSTATUS=2", "wait") as two:
-        one.wait_active(LONG_S)
-        two.wait_active(LONG_S)
+        one.wait_ready(LONG_S)
+        two.wait_ready(LONG_S)
         one.stop(LONG_S)
         assert (two.state, one.status, two.status) == ("active", "1", "2")
 

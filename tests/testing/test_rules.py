@@ -177,7 +177,8 @@ def test_only_the_main_process_may_speak() -> None:
     life = Life().says(b"READY=1", pid=MAIN + 1)
     assert life.unit.active_state == "activating"
     assert life.notes == ["ignored"]
-    assert Life(notify_access=NotifyAccess.NONE).says(b"READY=1").notes == ["ignored"]
+    assert Life(notify_access=NotifyAccess.NONE).says(b"READY=1", pid=MAIN + 1).notes == ["ignored"]
+    assert Life(notify_access=NotifyAccess.NONE).says(b"READY=1").unit.ready_at
     assert Life(notify_access=NotifyAccess.ALL).says(b"READY=1", pid=7).unit.ready_at
 
 
