@@ -85,6 +85,8 @@ class Watchdog:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     def _tell(self, trouble: str, lag_s: float, grant_s: float) -> None:
+        if self._notifier.is_stopping:
+            return
         if not trouble:
             self._notifier.ping()
         slow = f"the event loop was {lag_s:.1f} s late" if lag_s > _LAG_SHARE * grant_s else ""

@@ -61,7 +61,7 @@ class Notifier:
         address = found.get("NOTIFY_SOCKET")
         self._sender = Sender(address) if address else None
         self._watchdog_s = parse_grant(found, self._pid) if address else None
-        self._is_ready = False
+        self._is_ready = self._is_stopping = False
         if unset:
             for name in _VARIABLES:
                 os.environ.pop(name, None)
@@ -77,6 +77,11 @@ class Notifier:
         """Has ready() been called?"""
         return self._is_ready
 
+    @property
+    def is_stopping(self) -> bool:
+        """Has stopping() been called? A ping after it would arm systemd's watchdog anew."""
+        return self._is_stopping
+
     def ready(self, status: str = "") -> bool:
         """READY=1: this service has started, or has finished its reload."""
         self._is_ready = True
@@ -88,6 +93,7 @@ class Notifier:
 
     def stopping(self, status: str = "") -> bool:
         """STOPPING=1: this service is about to end. systemd's watchdog is off from then on."""
+        self._is_stopping = True
         return self._send(("STOPPING", "1"), *_status(status))
 
     def reload(self, status: str = "") -> Reload:

@@ -56,8 +56,9 @@ class Watchdog:
     is_ready  ping before notifier.ready() has been called: for a daemon whose READY=1 somebody else
               says. By default nothing is pinged before, as that would arm the watchdog too early
 
-    Runs from its creation to close(), or to the end of its `with` block. Where systemd expects no
-    pings nothing is started, and all methods work. A forked child has no watchdog.
+    Runs from its creation to close(), or to the end of its `with` block; silent once
+    notifier.stopping() has been called. Where systemd expects no pings nothing is started, and all
+    methods work. A forked child has no watchdog.
     Raises NotifyError where no thread can be started. Source: sd_watchdog_enabled(3).
     """
 
@@ -160,10 +161,10 @@ class Watchdog:
                 now = time.monotonic()
 
     def _look(self) -> None:
-        if not (self._is_ready or self._notifier.is_ready):
+        if self._notifier.is_stopping or not (self._is_ready or self._notifier.is_ready):
             return
         trouble = self._find_trouble()
-        if self._is_over:
+        if self._is_over or self._notifier.is_stopping:
             return
         if not trouble:
             self._notifier.ping()

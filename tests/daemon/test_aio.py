@@ -46,6 +46,21 @@ def test_turning_loop_is_pinged_for(inbox: Inbox, notifier: Notifier):
     asyncio.run(main())
 
 
+def test_no_ping_after_stopping(inbox: Inbox, notifier: Notifier):
+    """It would arm systemd's watchdog anew, while connections drain."""
+
+    async def main() -> None:
+        notifier.ready()
+        async with aio.Watchdog(notifier):
+            await heard(inbox, "WATCHDOG", "1")
+            notifier.stopping()
+            inbox.drain()
+            await asyncio.sleep(3 * GRANT_S)
+            assert inbox.drain() == []
+
+    asyncio.run(main())
+
+
 def test_blocked_loop_gets_no_ping_and_its_lag_is_told(inbox: Inbox, notifier: Notifier):
     """A thread would ping on: time.sleep() in a handler is the commonest hang of all."""
 

@@ -48,6 +48,15 @@ def test_healthy_daemon_is_pinged_for(inbox: Inbox, notifier: Notifier):
             inbox.wait("WATCHDOG", "1")
 
 
+def test_no_ping_after_stopping(inbox: Inbox, notifier: Notifier):
+    """It would arm the watchdog anew, and systemd would kill a daemon that takes its time to end."""
+    with Watchdog(notifier, lambda: True):
+        inbox.wait("WATCHDOG", "1")
+        notifier.stopping("finishing what is under way")
+        inbox.wait("STOPPING", "1")
+        assert silence(inbox)
+
+
 @pytest.mark.parametrize("answer", [False, None, 0], ids=repr)
 def test_no_ping_while_the_health_check_says_no(inbox: Inbox, notifier: Notifier, answer: object):
     """STATUS says why; it goes on when the check passes again."""
