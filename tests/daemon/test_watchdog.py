@@ -49,7 +49,7 @@ def test_healthy_daemon_is_pinged_for(inbox: Inbox, notifier: Notifier):
 
 
 def test_no_ping_after_stopping(inbox: Inbox, notifier: Notifier):
-    """It would arm the watchdog anew, and systemd would kill a daemon that takes its time to end."""
+    """It would arm systemd's watchdog anew, which would kill a daemon that takes time to end."""
     with Watchdog(notifier, lambda: True):
         inbox.wait("WATCHDOG", "1")
         notifier.stopping("finishing what is under way")
