@@ -5,6 +5,7 @@ So it costs nothing until one of them is used: what they need is imported there.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -75,13 +76,16 @@ def systemd_lab_session(
 ) -> Iterator[SystemdLab]:
     """What `systemd_lab` gives to each test, for fixtures of a wider scope.
 
-    The lab shows the rootdir and the virtual environment, and every test's tmp_path for writing.
+    The lab shows the rootdir, the virtual environment and where notifywrap lies (it may be an
+    editable install), and every test's tmp_path for writing.
     """
+    import notifywrap
     from notifywrap.testing.lab import LabUnavailable
     from notifywrap.testing.systemdlab import SystemdLab
 
     home = pytestconfig.rootpath
-    shown = [str(path) for path in (home, sys.prefix) if str(path) not in ("/", sys.base_prefix)]
+    wanted = (str(home), sys.prefix, os.path.dirname(notifywrap.__path__[0]))
+    shown = [path for path in wanted if path not in ("/", sys.base_prefix)]
     binds = [str(home / bind) for bind in pytestconfig.getini(_BINDS)]
     lab = SystemdLab(home, binds=[*shown, f"{tmp_path_factory.getbasetemp()}:rw", *binds])
     try:

@@ -124,6 +124,7 @@ def servers() -> dict[str, tuple[list[str], list[str]]]:
     }
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(LOAD_S + 180)
 @pytest.mark.usefixtures("busy")
 def test_busy_machine_kills_nobody_and_saves_nobody(
