@@ -29,6 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         from notifywrap.cli import reload
 
         return reload.main(words[1:])
+    if first == "drill":
+        from notifywrap.cli import drill
+
+        return drill.main(words[1:])
+    if first == "check":
+        from notifywrap.cli import check
+
+        return check.main(words[1:])
+    if first == "unit":
+        from notifywrap.cli import unit
+
+        return unit.main(words[1:])
     if first in ("--help", "-h", "help", "--version"):
         from notifywrap.cli import about
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from notifywrap import __version__
+from notifywrap.cli.aboutunits import CHECK, UNIT
 from notifywrap.cli.journal import Journal, show
 from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.lean import TYPE_CHECKING
@@ -21,7 +22,10 @@ really serves, tells systemd READY=1, and from then on sends WATCHDOG=1 only whi
   notifywrap try [OPTIONS] [--for TIME] -- COMMAND  the same in a terminal, without systemd
   notifywrap probe [--timeout TIME] PROBE...        try probes once: exit 0 pass, 1 fail
   notifywrap reload [--timeout TIME] PID            what ExecReload= runs before systemd 253
-  notifywrap --help [options|probes|http|times|config|unit|exit|try|probe|reload]
+  notifywrap check UNIT...                          what is wrong with a unit
+  notifywrap unit list|show|install|new             hardened units, shipped and written
+  notifywrap drill UNIT-FILE | -- COMMAND           what could an intruder in it do?
+  notifywrap --help [options|probes|http|times|config|unit|jail|exit|try|probe|reload|drill|check]
   notifywrap --version
 
 Options that most units need; `notifywrap --help options` has all of them
@@ -68,6 +72,9 @@ The target
   --main wrapper|target   who is the service's main process; target: the wrapper only
                           probes, and the unit needs NotifyAccess=all             wrapper
   --pidfile PATH          it daemonizes or re-executes itself: follow this pid       none
+  --jail[=RULE,...]       what it is to live without (notifywrap --help jail)         off
+  --credential NAME[:VAR]    a systemd credential, as variable VAR of its environment
+                          alone; without VAR it is NAME in capitals          repeatable
 Settings
   --preset NAME           what is known of a daemon; none for nothing  the command's name
   --config FILE           the same settings in TOML                                  none
@@ -176,29 +183,46 @@ notifywrap ends as its target ended: with the same exit status, or killed by the
 Its own exit statuses:
 
     2  the command line is wrong; one line says which option and what to do
-  125  notifywrap itself failed (NOTIFY_SOCKET or WATCHDOG_USEC unusable, cannot fork)
+  125  notifywrap itself failed (NOTIFY_SOCKET or WATCHDOG_USEC unusable, cannot fork), or
+       --jail=strict where this kernel cannot enforce something
   126  COMMAND was found but cannot be executed
   127  COMMAND was not found
 
 `notifywrap try` exits 0 if the target became ready and the watchdog never fired, else 1.
 """
 
-UNIT = """\
-A unit that uses it (systemd.service(5)):
+JAIL = """\
+--jail[=RULE,...] takes away from the target what it does not need. The wrapper, exec: probes
+and --reload exec: stay outside. What is listed holds, and nothing else does.
 
-  [Service]
-  Type=notify
-  ExecStart=/usr/local/bin/notifywrap --probe http://127.0.0.1:8080/ping -- /usr/bin/traefik
-  WatchdogSec=30s
-  Restart=on-failure
-  KillMode=mixed
+  --jail          alone: --jail=default
+  default         exec,nofork,nounix,nomemfd
+  exec            executes nothing but the target, and the interpreter or loader it needs
+  exec=PATH       ... and PATH: a file (and what that needs), or all files below a directory
+  nofork          starts no process (EPERM); threads are fine
+  nounix          makes no AF_UNIX socket: no D-Bus, no syslog, no sd_notify of its own.
+                  Stream pairs and inherited sockets still work; datagram pairs do not
+  nomemfd         no memfd_create, which makes programs out of memory
+  nosignal        signals nobody but itself
+  read=PATH       reads nothing but PATH, itself, and the libraries in /lib and /usr/lib
+  write=PATH      writes, creates and removes nothing but in PATH (where it may read, too)
+  nowrite         ... nothing at all, but for what it was given open, and /dev/null
+  bind=PORT       binds no TCP port but PORT; 0 is for those that the kernel chooses
+  connect=PORT    connects to no TCP port but PORT
+  nobind, noconnect    to none. Sockets that systemd passes in still work; UDP always does
+  strict          refuses to start where this kernel cannot enforce something
 
-Type=notify      `systemctl start` returns when the probes have passed
-WatchdogSec=     how soon a hung target is acted on; leave it out for readiness alone
-KillMode=mixed   TERM goes to notifywrap, which passes it on once; KILL goes to all
-NotifyAccess=    needs nothing: notifywrap is the main process and the only sender
+exec=, read=, write=, bind= and connect= can be repeated, as can --jail. A path is absolute
+and must exist, unless it is written -PATH. systemd fills in variables and specifiers:
 
-`systemctl status` shows what is waited for, what is watched, and why a target is unhealthy.
+  ExecStart=notifywrap --jail=default,bind=8080 --jail=read=/etc/app,write=${STATE_DIRECTORY} \\
+      -- /usr/bin/app
+
+At start one line says what this kernel cannot enforce. Paths need Linux 5.13, ports 6.7,
+nosignal 6.12, each with Landlock; nofork, nounix and nomemfd need x86_64 or aarch64.
+no_new_privs is set: a set-user-ID bit or file capabilities of the target do not count.
+exec is about files that are executed: a loader, an interpreter or dlopen(3) also runs code
+from files that it can read (add read=, or NoExecPaths= in the unit).
 """
 
 TRY = """\
@@ -236,11 +260,39 @@ With systemd 253 or later Type=notify-reload does without ExecReload=. What the 
 --reload (HUP), and --reload-timeout is how long it may take; --timeout only ends the waiting.
 """
 
+DRILL = """\
+notifywrap drill [OPTIONS] UNIT-FILE
+notifywrap drill [OPTIONS] [--jail[=RULES]] -- COMMAND [ARG...]
+
+Tries what an intruder would try who has taken over the service, from inside its sandbox, and
+prints what worked: a list of 66 attempts that units are compared by, and more below it.
+
+For a unit: all of its settings that make the sandbox are put into a throwaway unit of another
+name, with state directories of its own, which runs the attempts in place of the service, as
+the child of a notifywrap where the unit has one, and in its --jail. For a command: the attempts
+are made right here, as whoever you are; with --jail in that jail. Root is needed for a unit.
+
+  --list              what each attempt does, and what it is about in this unit
+  --json              the results for programs
+  --max-allowed N     exit status 1 when more than N of the 66 worked
+  --lab               boots a systemd for it, for machines and containers that run none
+
+Nothing is changed outside: files are made under names of their own and removed, or opened and
+not written to; signals are signal 0; what would change the machine is called with arguments
+that the kernel refuses, but only after it has found that the service may. Such an attempt is
+ALLOWED and shows the errno. All that it made is removed, also when it is interrupted or killed.
+
+Exit 0, 1 for more than --max-allowed, 2 for misuse, 125 when the attempts could not be made.
+"""
+
 TOPICS = {
     "": GENERAL,
+    "check": CHECK,
     "config": CONFIG,
+    "drill": DRILL,
     "exit": EXIT,
     "http": HTTP,
+    "jail": JAIL,
     "options": OPTIONS,
     "probe": PROBE,
     "probes": PROBES,

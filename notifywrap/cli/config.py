@@ -3,7 +3,7 @@ anything starts."""
 
 from __future__ import annotations
 
-from notifywrap.cli.options import is_about_http
+from notifywrap.cli.options import PROBES, is_about_http
 from notifywrap.cli.values import (
     parse_count,
     parse_path,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from notifywrap.cli.options import Arguments
+    from notifywrap.policy.credential import Credential
+    from notifywrap.policy.jailspec import Jail
     from notifywrap.policy.probe import Hint
 
 __all__ = ["make_spec", "resolve"]
@@ -63,8 +65,10 @@ class _Asked(NamedTuple):
 def make_spec(arguments: Arguments, watchdog_s: float | None) -> Spec:
     """The Spec for this command line. Raises SpecError naming the option and the fix."""
     if arguments.words:
+        meant = f"--jail={arguments.words[0]}, or " if "--jail" in arguments.values else ""
         raise SpecError(
-            f"{arguments.words[0]!r}: write -- before the command: notifywrap [OPTIONS] -- COMMAND"
+            f"{arguments.words[0]!r}: write {meant}-- before the command:"
+            " notifywrap [OPTIONS] -- COMMAND"
         )
     if not arguments.command:
         raise SpecError(
@@ -73,6 +77,7 @@ def make_spec(arguments: Arguments, watchdog_s: float | None) -> Spec:
     ready, live = _choose_probes(arguments)
     timeout_s = _duration(arguments, "--timeout")
     round_s = choose_times(watchdog_s, _duration(arguments, "--period"), timeout_s)
+    jail = _jail(arguments)
     reload_signal, reload_command = parse_reload(*_last(arguments, "--reload", "HUP"))
     spec = Spec(
         command=arguments.command,
@@ -90,13 +95,15 @@ def make_spec(arguments: Arguments, watchdog_s: float | None) -> Spec:
         stable_for_s=_duration(arguments, "--stable-for", may_be_zero=True) or 0.0,
         start_timeout_s=_duration(arguments, "--start-timeout"),
         fail_after=_count(arguments, "--fail-after"),
-        target_notify=_target_notify(arguments),
+        target_notify=_target_notify(arguments, jail),
         signal_map=parse_signal_map(
             arguments.values.get("--map-signal", ()), arguments.label("--map-signal")
         ),
         main_is_target=_choose(arguments, "--main", ("wrapper", "target")) == "target",
         pidfile=_path(arguments, "--pidfile"),
         sigpipe_ignored=_choose(arguments, "--sigpipe", ("ignore", "default")) == "ignore",
+        jail=jail,
+        credentials=_credentials(arguments),
         signal_names=NAMES,
     )
     _refuse_contradictions(spec, arguments)
@@ -160,6 +167,11 @@ def _refuse_contradictions(spec: Spec, arguments: Arguments) -> None:
             raise SpecError(
                 f"{arguments.label(option)}: not with --main target: {_NOT_BESIDE[option]}"
             )
+    if spec.jail is not None and spec.pidfile and "nofork" in spec.jail.rules:
+        raise SpecError(
+            f"{spec.jail.label}: nofork and {arguments.label('--pidfile')} exclude each other"
+            " (a target that daemonizes forks; name the rules that it can live with)"
+        )
     probes = spec.ready + spec.live
     for probe in probes:
         if spec.main_is_target and type(probe) is LogProbe:
@@ -218,10 +230,38 @@ def _choose(arguments: Arguments, option: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _target_notify(arguments: Arguments) -> TargetNotify:
+def _jail(arguments: Arguments) -> Jail | None:
+    if "--jail" not in arguments.values:
+        return None
+    from notifywrap.policy.jailspec import parse_jail
+
+    return parse_jail(arguments.values["--jail"], arguments.label("--jail"))
+
+
+def _credentials(arguments: Arguments) -> tuple[Credential, ...]:
+    if "--credential" not in arguments.values:
+        return ()
+    from notifywrap.policy.credential import parse_credentials
+
+    return parse_credentials(arguments.values["--credential"], arguments.label("--credential"))
+
+
+def _target_notify(arguments: Arguments, jail: Jail | None) -> TargetNotify:
     names = tuple(each.value for each in TargetNotify)
     value = _choose(arguments, "--target-notify", names)
-    return next(each for each in TargetNotify if each.value == value)
+    chosen = next(each for each in TargetNotify if each.value == value)
+    if jail is None or "nounix" not in jail.rules:
+        return chosen
+    asked = [text for option in PROBES for text in arguments.values.get(option, ())]
+    if chosen is TargetNotify.REQUIRE or "notify" in asked:
+        other = "the probe 'notify'"
+        if chosen is TargetNotify.REQUIRE:
+            other = f"{arguments.label('--target-notify')} require"
+        raise SpecError(
+            f"{jail.label}: nounix and {other} exclude each other"
+            " (NOTIFY_SOCKET is an AF_UNIX socket; name the rules without nounix, or probe)"
+        )
+    return TargetNotify.IGNORE  # it could not say anything
 
 
 def resolve(host: str, port: int, option: str) -> tuple[tuple[str, int], ...]:

@@ -3,9 +3,6 @@ whether this machine has what the probe needs."""
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.errors import SpecError
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.probe import GrpcProbe, HttpProbe
 
@@ -15,8 +12,6 @@ if TYPE_CHECKING:
     from notifywrap.policy.probe import Probe
 
 __all__ = ["check_probes", "read_credential", "with_http_options"]
-
-_MOST_CREDENTIAL = 65536
 
 
 def with_http_options(
@@ -58,26 +53,8 @@ def check_probes(probes: Sequence[Probe]) -> None:
 
 
 def read_credential(name: str, option: str) -> str:
-    """What the credential *name* holds (systemd.exec(5), LoadCredential=).
+    """What the credential *name* holds, for a header. Raises SpecError naming *option* and the
+    fix."""
+    from notifywrap.runtime.credentials import read_credential as read_bytes
 
-    Raises SpecError naming *option* and the fix.
-    """
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    fix = f"add LoadCredential={name}:/path/to/it to the unit"
-    if not name or "/" in name or "\0" in name or name in (".", ".."):
-        raise SpecError(f"{option}: {name!r} is not the name of a credential")
-    if not directory:
-        raise SpecError(f"{option}: there are no credentials here ({fix})")
-    try:
-        with open(os.path.join(directory, name), "rb") as file:
-            data = file.read(_MOST_CREDENTIAL + 1)
-    except FileNotFoundError:
-        raise SpecError(f"{option}: there is no credential {name!r} ({fix})") from None
-    except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        raise SpecError(f"{option}: cannot read the credential {name!r}: {why}") from None
-    if len(data) > _MOST_CREDENTIAL:
-        raise SpecError(
-            f"{option}: the credential {name!r} is longer than {_MOST_CREDENTIAL} bytes"
-        )
-    return data.decode("utf-8", "surrogateescape")
+    return read_bytes(name, option).decode("utf-8", "surrogateescape")

@@ -14,6 +14,7 @@ __all__ = [
     "ONCE",
     "OPTIONS",
     "PROBES",
+    "RULES",
     "SWITCH",
     "Arguments",
     "Option",
@@ -29,15 +30,19 @@ class Option(NamedTuple):
 
     is_repeatable  may it be given more than once?
     takes_value    false for a switch: `--tls-insecure` alone means yes, `--tls-insecure=no` no
+    is_switch      may it have nothing but yes and no? `--jail` alone means yes, and --jail=RULES
+                   can be written
     """
 
     is_repeatable: bool = False
     takes_value: bool = True
+    is_switch: bool = False
 
 
 ONCE = Option()
 MANY = Option(is_repeatable=True)
-SWITCH = Option(takes_value=False)
+SWITCH = Option(takes_value=False, is_switch=True)
+RULES = Option(is_repeatable=True, takes_value=False)
 
 OPTIONS = {
     "--ready": MANY,
@@ -57,6 +62,8 @@ OPTIONS = {
     "--sigpipe": ONCE,
     "--main": ONCE,
     "--pidfile": ONCE,
+    "--jail": RULES,
+    "--credential": MANY,
     "--http-header": MANY,
     "--http-header-credential": MANY,
     "--http-status": ONCE,

@@ -132,8 +132,8 @@ def _texts(option: str, value: Any, place: str, path: str) -> list[str]:
 
 
 def _text(option: str, value: Any, place: str, path: str) -> str:
-    is_switch = not OPTIONS[option].takes_value
-    if isinstance(value, bool) and is_switch:
+    is_switch = OPTIONS[option].is_switch
+    if isinstance(value, bool) and not OPTIONS[option].takes_value:
         return "yes" if value else "no"
     if isinstance(value, str) and not is_switch:
         if option in _FILES:

@@ -17,7 +17,7 @@ from notifywrap.protocol.grant import parse_grant
 from notifywrap.protocol.notify import Notifier
 from notifywrap.protocol.wire import build
 from notifywrap.runtime.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
-from notifywrap.runtime.parts import make_parts
+from notifywrap.runtime.parts import make_parts, make_preparation
 from notifywrap.runtime.process import (
     end_as,
     inherited_sockets,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from notifywrap.cli.options import Arguments
     from notifywrap.policy.exits import ExitStatus
     from notifywrap.policy.spec import Spec
+    from notifywrap.runtime.pidfile import PidFile
 
 __all__ = ["main"]
 
@@ -116,11 +117,7 @@ def _supervise(
     terminal = 0 if _has_terminal() else None
     descriptors: dict[int, int] = {}
     parts = make_parts(spec, env, descriptors, say, is_notified=notifier is not None)
-    pidfile = None
-    if spec.pidfile:
-        from notifywrap.runtime.pidfile import PidFile
-
-        pidfile = PidFile(spec.pidfile)
+    pidfile = _open_pidfile(spec.pidfile) if spec.pidfile else None
     target = spawn(
         spec.command,
         env,
@@ -128,6 +125,7 @@ def _supervise(
         sigpipe_ignored=spec.sigpipe_ignored,
         terminal=terminal,
         descriptors=descriptors,
+        prepare=make_preparation(spec, say),
     )
     try:
         # Only now: what is imported while the target starts up does not delay it.
@@ -152,6 +150,12 @@ def _supervise(
         os.close(fd)
     restore_mask(())
     return supervisor.run()
+
+
+def _open_pidfile(path: str) -> PidFile:
+    from notifywrap.runtime.pidfile import PidFile
+
+    return PidFile(path)
 
 
 def _has_terminal() -> bool:

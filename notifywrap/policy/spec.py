@@ -7,6 +7,8 @@ from notifywrap.lean import TYPE_CHECKING, Enum, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from notifywrap.policy.credential import Credential
+    from notifywrap.policy.jailspec import Jail
     from notifywrap.policy.probe import Probe
 
 __all__ = ["Spec", "TargetNotify"]
@@ -44,6 +46,8 @@ class Spec(NamedTuple):
     main_is_target       the target is the service's main process, and this is its sidecar
     pidfile              the target daemonizes or re-executes itself, and its pid stands there; ""
     sigpipe_ignored      what the target finds for SIGPIPE
+    jail                 what the target is to live without; None for nothing
+    credentials          what it gets into its environment beside what is there
     signal_names         number to name, for STATUS and the journal
     """
 
@@ -67,6 +71,8 @@ class Spec(NamedTuple):
     main_is_target: bool = False
     pidfile: str = ""
     sigpipe_ignored: bool = True
+    jail: Jail | None = None
+    credentials: tuple[Credential, ...] = ()
     signal_names: Mapping[int, str] = {}
 
     def name_of(self, signum: int) -> str:

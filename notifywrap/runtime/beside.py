@@ -12,11 +12,12 @@ from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.events import Level
 from notifywrap.policy.exits import FAILED
 from notifywrap.runtime.libc import PR_SET_DUMPABLE, prctl
-from notifywrap.runtime.parts import make_parts
+from notifywrap.runtime.parts import make_parts, make_preparation
 from notifywrap.runtime.process import (
     cannot_fork,
     find_dispositions,
     inherited_sockets,
+    open_pipe,
     replace_us,
     target_environment,
 )
@@ -52,11 +53,12 @@ def become_target(
     parts = make_parts(spec, env, descriptors, say, is_notified=notifier is not None)
     pidfd = _open_pidfd(pid)
     dispositions = find_dispositions(spec.sigpipe_ignored)
-    began, failure = os.pipe2(os.O_CLOEXEC)
+    began, failure = open_pipe()
     if _fork_away():
         os.close(failure)
         _watch(spec, pid, pidfd, began, sockets, notifier, say, parts)
-    return replace_us(spec.command, env, mask, dispositions, descriptors, failure)
+    prepare = make_preparation(spec, say)
+    return replace_us(spec.command, env, mask, dispositions, descriptors, failure, prepare)
 
 
 def _open_pidfd(pid: int) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from notifywrap.policy.spec import Spec
     from notifywrap.runtime.loop import Part
 
-__all__ = ["make_parts"]
+__all__ = ["make_parts", "make_preparation"]
 
 
 def make_parts(
@@ -53,6 +53,27 @@ def make_parts(
 
         parts.append(Control(spec, say))
     return parts
+
+
+def make_preparation(
+    spec: Spec, say: Callable[[Level, str], None]
+) -> Callable[[dict[str, str]], None] | None:
+    """What the target's process is to do with itself and its environment before it executes the
+    target; None for nothing. What that imports, and secrets, never get into the wrapper."""
+    if spec.jail is None and not spec.credentials:
+        return None
+
+    def prepare(env: dict[str, str]) -> None:
+        if spec.credentials:  # before the jail, which may forbid to read them
+            from notifywrap.runtime.credentials import add_credentials
+
+            add_credentials(env, spec.credentials)
+        if spec.jail is not None:
+            from notifywrap.runtime.jail import enter
+
+            enter(spec.jail, spec.command, env, say)
+
+    return prepare
 
 
 def _add_outputs(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 
-from notifywrap.errors import CommandError, NotifywrapError
+from notifywrap.errors import CommandError, NotifywrapError, find_place
 from notifywrap.lean import TYPE_CHECKING, signal
-from notifywrap.policy.exits import CANNOT_EXECUTE, NOT_FOUND
+from notifywrap.policy.exits import CANNOT_EXECUTE, FAILED, NOT_FOUND
 from notifywrap.runtime.lastwords import leave_word
 from notifywrap.runtime.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from notifywrap.runtime.signals import ALL, CAUGHT, restore_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from notifywrap.policy.exits import ExitStatus
 
@@ -23,6 +23,7 @@ __all__ = [
     "find_dispositions",
     "inherited_sockets",
     "occupy_standard_streams",
+    "open_pipe",
     "pass_terminal",
     "replace_us",
     "spawn",
@@ -96,6 +97,7 @@ def spawn(
     sigpipe_ignored: bool = True,
     terminal: int | None = None,
     descriptors: Mapping[int, int] = {},
+    prepare: Callable[[dict[str, str]], None] | None = None,
 ) -> int:
     """Start the target and return its pid once it is really executing *argv*.
 
@@ -104,12 +106,13 @@ def spawn(
     terminal     fd of the controlling terminal that the target is to have, None for a session of
                  its own
     descriptors  what the target is to have beside what it inherits: its descriptor number -> ours
+    prepare      called in the target's process, with its environment, before anything else
 
-    Raises CommandError when *argv* cannot be executed; then nothing is left running.
+    Raises CommandError when *argv* is not executed; then nothing is left running.
     """
     parent = os.getpid()
     dispositions = find_dispositions(sigpipe_ignored)
-    report, failure = os.pipe2(os.O_CLOEXEC)
+    report, failure = open_pipe()
     try:
         pid = os.fork()
     except OSError as error:  # EAGAIN: LimitNPROC= or TasksMax= is used up
@@ -118,21 +121,23 @@ def spawn(
         raise cannot_fork(error) from None
     if pid == 0:
         try:
+            if prepare is not None:
+                prepare(env)
             failure = _place(descriptors, failure)
             _become_target(argv, env, mask, dispositions, terminal, parent)
-        except (OSError, ValueError) as error:
-            os.write(failure, str(_number(error, argv)).encode())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the target's end
+            os.write(failure, _report(_explain(error, argv, env)))
         finally:
             os._exit(NOT_FOUND)
     os.close(failure)
     leave_word(pid, signal.SIGCONT)  # or it would act on its PDEATHSIG only when not stopped
     with os.fdopen(report, "rb") as file:  # end of file is exec's own close of it
-        number = file.read()
-    if number:
+        words = file.read()
+    if words:
         os.waitpid(pid, 0)
         if terminal is not None:
             pass_terminal(terminal, pid, os.getpgrp())
-        raise _cannot_execute(argv[0], int(number), env)
+        raise _read_report(words)
     return pid
 
 
@@ -143,6 +148,7 @@ def replace_us(
     dispositions: Mapping[signal.Signals, signal._HANDLER],
     descriptors: Mapping[int, int],
     failure: int,
+    prepare: Callable[[dict[str, str]], None] | None = None,
 ) -> CommandError:
     """Become the target in this very process; returns only when that cannot be, and says why.
 
@@ -151,14 +157,27 @@ def replace_us(
     The arguments are those of `spawn()`, and all signals are blocked here, too.
     """
     stderr = _dodge(os.dup(2), descriptors)  # for the one who says why
-    failure = _place(descriptors, failure)
     try:
+        if prepare is not None:
+            prepare(env)
+        failure = _place(descriptors, failure)
         _execute(argv, env, mask, dispositions)
-    except (OSError, ValueError) as error:
-        number = _number(error, argv)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the sidecar must not go on
+        why = _explain(error, argv, env)
     os.write(failure, b"x")
     os.dup2(stderr, 2)
-    return _cannot_execute(argv[0], number, env)
+    return why
+
+
+def open_pipe() -> tuple[int, int]:
+    """(read, write), closed at exec. Raises NotifywrapError where the unit's filter forbids it."""
+    try:
+        return os.pipe2(os.O_CLOEXEC)
+    except PermissionError:
+        raise NotifywrapError(
+            "cannot make a pipe: SystemCallFilter= forbids pipe2 (~@ipc has it: name the System V"
+            " calls instead)"
+        ) from None
 
 
 def cannot_fork(error: OSError) -> NotifywrapError:
@@ -167,11 +186,26 @@ def cannot_fork(error: OSError) -> NotifywrapError:
     return NotifywrapError(f"cannot start a process: {error.strerror} ({hint})")
 
 
-def _number(error: OSError | ValueError, argv: Sequence[str]) -> int:
+def _explain(error: Exception, argv: Sequence[str], env: Mapping[str, str]) -> CommandError:
+    """What is told of an error between fork and exec."""
+    if isinstance(error, NotifywrapError):
+        return CommandError(str(error), error.exit_status)
     if isinstance(error, OSError):
-        return error.errno or errno.EINVAL
-    # Python's own refusal of what exec(3) would not take either
-    return errno.EINVAL if argv[0] else errno.ENOENT
+        return _cannot_execute(argv[0], error.errno or errno.EINVAL, env)
+    if isinstance(error, ValueError):
+        # Python's own refusal of what exec(3) would not take either
+        return _cannot_execute(argv[0], errno.EINVAL if argv[0] else errno.ENOENT, env)
+    text = f"internal error, please report it: {error!r} at {find_place(error)}"
+    return CommandError(text, FAILED)
+
+
+def _report(error: CommandError) -> bytes:
+    return f"{error.exit_status} {error}".encode(errors="surrogateescape")
+
+
+def _read_report(words: bytes) -> CommandError:
+    status, _, text = words.decode(errors="surrogateescape").partition(" ")
+    return CommandError(text, int(status))
 
 
 def find_dispositions(sigpipe_ignored: bool) -> dict[signal.Signals, signal._HANDLER]:

@@ -11,6 +11,8 @@ from notifywrap.cli.config import make_spec, resolve
 from notifywrap.cli.options import OPTIONS, parse_arguments
 from notifywrap.cli.values import parse_signal
 from notifywrap.errors import SpecError
+from notifywrap.policy.credential import Credential
+from notifywrap.policy.jailspec import DEFAULT, Jail
 from notifywrap.policy.probe import DiscoverProbe, FileProbe, TcpProbe
 from notifywrap.policy.spec import TargetNotify
 
@@ -152,13 +154,17 @@ MEANINGS = [
     ("--main", "target", {"main_is_target": True}),
     ("--main", "wrapper", {}),
     ("--pidfile", "/run/x.pid", {"pidfile": "/run/x.pid"}),
+    ("--jail", "no", {}),
+    ("--jail", "exec", {"jail": Jail(frozenset(["exec"]))}),
+    ("--jail", "yes", {"jail": Jail(DEFAULT), "target_notify": TargetNotify.IGNORE}),
+    ("--credential", "pass", {"credentials": (Credential("pass", "PASS"),)}),
 ]
 
 
 @pytest.mark.parametrize(("option", "value", "means"), MEANINGS)
 def test_each_option_means_one_thing(option: str, value: str, means: dict[str, object]):
     """And leaves all the rest as it is."""
-    assert spec(option, value) == spec()._replace(**means)
+    assert spec(f"{option}={value}") == spec()._replace(**means)
 
 
 def test_no_option_was_forgotten():

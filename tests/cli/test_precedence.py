@@ -120,6 +120,22 @@ def test_whoever_names_a_probe_speaks_for_all_three_probe_options(
     }
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_the_rules_of_a_jail_can_be_written_in_every_place(places: Places, place: str) -> None:
+    """One a line in a drop-in, a list in a file; and whichever place is first has all of them."""
+    for lower in PLACES[PLACES.index(place) + 1 :]:
+        places.set(lower, "--jail", "yes")
+    if place == "file":
+        places.file.write_text('jail = ["exec,nofork", "bind=80"]\n')
+    else:
+        places.set(place, "--jail", "exec,nofork", "bind=80")
+    jail = make_spec(places.settle("--preset", "known"), None).jail
+    assert jail is not None
+    assert (jail.rules, jail.ports) == ({"exec", "nofork", "bind"}, (("bind", 80),))
+    if place != "command line":
+        assert make_spec(places.settle("--preset=known", "--jail=no"), None).jail is None
+
+
 def test_an_empty_probe_variable_leaves_none_at_all(places: Places) -> None:
     """Not even a hint: back to what holds without any setting."""
     places.set("file", "--probe", "tcp:2")

@@ -117,6 +117,25 @@ def test_unit_without_af_unix_is_told_so_in_one_line(systemd: SystemdHost, port:
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("options", [(), ("--main", "target")], ids=["wrapper", "beside"])
+def test_unit_without_pipes_is_told_so_in_one_line(
+    systemd: SystemdHost, port: str, options: tuple[str, ...]
+) -> None:
+    """@ipc sounds like System V, and has pipe(2) in it: many a hardened unit denies it."""
+    settings = {
+        "NotifyAccess": "all",
+        "SystemCallFilter": ["@system-service", "~@ipc"],
+        "SystemCallErrorNumber": "EPERM",
+        "wrapper": WRAPPER,
+    }
+    started = systemd.start([*options, "--probe", f"tcp:{port}"], [*SERVER, port], **settings)
+    assert not started.ok
+    assert systemd.wait_end() == ("exit-code", "exited", 125)
+    systemd.wait_line("notifywrap: .*SystemCallFilter= forbids pipe2")
+    assert "listening" not in systemd.journal(), "the target was not started"
+
+
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("user", EACH_USER)
 def test_the_probes_of_log_descriptor_and_resources_work_in_a_hardened_unit(
     systemd: SystemdHost, user: str
