@@ -1,0 +1,193 @@
+"""A hardened unit for any command, as text: every setting with its reason above it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+__all__ = ["Plan", "compose", "quote"]
+
+# They write machine code at run time.
+_JITS = (
+    "beam.smp", "bun", "deno", "dotnet", "java", "julia", "luajit", "mono", "node", "nodejs",
+    "php", "postgres", "pypy3", "ruby",
+)  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """What a unit is to be for.
+
+    name        of the service, without .service
+    wrapper     absolute path of notifywrap
+    options     its options, as words
+    command     argv of the target, its program as an absolute path
+    programs    what ExecPaths= names beside the system's libraries
+    user        "" for one that systemd makes up (DynamicUser=)
+    low_port    a port below 1024 that it binds; 0 for none
+    can_reload  is there anything that a reload would do?
+    has_jail    does notifywrap build a jail for it?
+    needs_netlink  does it list the network interfaces?
+    """
+
+    name: str
+    wrapper: str
+    options: tuple[str, ...]
+    command: tuple[str, ...]
+    programs: tuple[str, ...]
+    user: str = ""
+    low_port: int = 0
+    can_reload: bool = True
+    has_jail: bool = False
+    needs_netlink: bool = False
+
+
+def compose(plan: Plan) -> str:
+    """The text of the unit file."""
+    parts = (_head(plan), _service(plan), _identity(plan), _privileges(plan), _files(plan))
+    return "\n".join([*parts, _calls(plan), "[Install]\nWantedBy=multi-user.target\n"])
+
+
+def quote(word: str) -> str:
+    """*word* as one word of an Exec line (systemd.service(5), COMMAND LINES)."""
+    text = word.replace("%", "%%").replace("$", "$$")
+    is_plain = all(char.isalnum() or char in "%$@/._:=,+-" for char in text)
+    if text and is_plain:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _head(plan: Plan) -> str:
+    program = os.path.basename(plan.command[0])
+    return f"""\
+# Written by `notifywrap unit new`, to be read and changed.
+[Unit]
+Description={program.replace("%", "%%")}, under notifywrap
+Wants=network-online.target
+After=network-online.target
+# An assertion that fails says so once and leaves the unit inactive: better than a restart loop.
+AssertFileIsExecutable={plan.command[0].replace("%", "%%")}
+# Ten starts in five minutes, then systemd gives up: its default would, after one second.
+StartLimitIntervalSec=5min
+StartLimitBurst=10
+"""
+
+
+def _service(plan: Plan) -> str:
+    words = [plan.wrapper, *plan.options]
+    start = " ".join(map(quote, words)) + " -- " + " ".join(map(quote, plan.command))
+    reload = f"""\
+# `systemctl reload` returns when the probes pass again; Type=notify-reload (systemd 253) does too.
+ExecReload={plan.wrapper} reload $MAINPID
+"""
+    return f"""\
+[Service]
+# Active when the probes have passed, not when the process is there.
+Type=notify
+ExecStart={start}
+{reload if plan.can_reload else ""}\
+# A target that stops working is acted on within this time.
+WatchdogSec=30s
+Restart=on-failure
+RestartSec=2s
+# TERM to notifywrap, which passes it on once; KILL to all.
+KillMode=mixed
+TimeoutStartSec=2min
+TimeoutStopSec=30s
+"""
+
+
+def _identity(plan: Plan) -> str:
+    if plan.user:
+        who = f"# Must exist: see systemd-sysusers(8).\nUser={plan.user}"
+    else:
+        who = "# A user of its own while it runs; its files are below /var/lib/private.\n"
+        who += "DynamicUser=yes"
+    return f"""\
+{who}
+# The one place that it may write to, and where it starts.
+StateDirectory={plan.name}
+StateDirectoryMode=0700
+WorkingDirectory=%S/{plan.name}
+UMask=0077
+"""
+
+
+def _privileges(plan: Plan) -> str:
+    if plan.low_port:
+        capabilities = f"""\
+# For port {plan.low_port}. With a .socket unit it needs no capability, and PrivateUsers=yes works.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+"""
+    else:
+        capabilities = """\
+# No capability, and root is nobody in its user namespace.
+CapabilityBoundingSet=
+PrivateUsers=yes
+"""
+    interpreter = os.path.basename(plan.command[0])
+    writes_code = interpreter.rstrip("0123456789.") in _JITS
+    memory = """\
+# No memory that can be written and executed.
+MemoryDenyWriteExecute=yes
+"""
+    if writes_code:
+        memory = f"# Without MemoryDenyWriteExecute=: {interpreter} compiles at run time.\n"
+    return f"""\
+{capabilities}\
+# No set-user-ID program helps it, and it makes none.
+NoNewPrivileges=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictNamespaces=yes
+{memory}\
+KeyringMode=private
+RemoveIPC=yes
+TasksMax=512
+"""
+
+
+def _files(plan: Plan) -> str:
+    state = f"/var/lib/{'' if plan.user else 'private/'}{plan.name}"
+    programs = " ".join(dict.fromkeys((plan.wrapper, *plan.programs)))
+    return f"""\
+# The file system is read-only but for the state directory, /tmp and /dev.
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+DevicePolicy=closed
+# Of other processes it sees nothing. ProcSubset=pid would hide /proc/sys and /proc/meminfo too,
+# which many programs read: Go listens with a queue of 128 connections without them.
+ProtectProc=invisible
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+# Nothing is executed but these: a dropped file is not. / does not cover the mounts that are made
+# for the service, so they are named. Add what the target itself starts.
+NoExecPaths=/ /tmp /var/tmp /dev/shm {state}
+ExecPaths={programs} /usr/lib
+"""
+
+
+def _calls(plan: Plan) -> str:
+    netlink = " AF_NETLINK" if plan.needs_netlink else ""
+    landlock = """\
+# What the jail is built with.
+SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self
+"""
+    return f"""\
+# AF_UNIX is for systemd's NOTIFY_SOCKET.
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6{netlink}
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+{landlock if plan.has_jail else ""}\
+# EPERM rather than death for what is not allowed.
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+"""

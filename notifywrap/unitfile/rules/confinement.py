@@ -1,0 +1,207 @@
+"""Sandboxes that keep the service from working, or do not keep what they promise."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from notifywrap.unitfile.findings import About, Found, Rule, Severity
+from notifywrap.unitfile.sandbox import (
+    DIRECTORIES,
+    allows_family,
+    has_private_tmp,
+    hides_homes,
+    protect_system,
+)
+from notifywrap.unitfile.values import parse_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from notifywrap.unitfile.findings import Subject
+
+__all__ = ["RULES"]
+
+FEW = 64  # threads: a Go program on a large machine has more
+SANDBOX_SINCE = 254
+_ASSERTS = (
+    "AssertPathExists",
+    "AssertPathIsDirectory",
+    "AssertFileIsExecutable",
+    "AssertFileNotEmpty",
+    "AssertDirectoryNotEmpty",
+)
+_LATE = ("/run", "/tmp", "/var/tmp", "/mnt", "/media", "/dev/shm", "/srv/nfs", "/net")
+
+
+def runs_as_root(subject: Subject) -> Iterator[Found]:
+    """Root in a sandbox is root: most ways out of it need no more."""
+    if subject.is_root:
+        yield Found(
+            "User",
+            "the service runs as root: what breaks into it can write to /run and talk to systemd",
+            "add User= or DynamicUser=yes (a .socket unit, or AmbientCapabilities="
+            "CAP_NET_BIND_SERVICE, for ports below 1024)",
+            Severity.HINT,
+        )
+
+
+def run_writable(subject: Subject) -> Iterator[Found]:
+    """Each of these mounts /run anew, writable, whatever ProtectSystem= says (tried: 252)."""
+    unit = subject.unit
+    if not subject.is_root or protect_system(unit) != "strict":
+        return
+    proc = unit.text("ProtectProc", "default")
+    guilty = [
+        *(key for key in ("ProtectKernelTunables", "ProtectControlGroups") if unit.flag(key)),
+        *(["ProtectProc"] if proc in ("noaccess", "invisible", "ptraceable") else []),
+    ]
+    if guilty:
+        yield Found(
+            guilty[0],
+            f"{guilty[0]}= makes /run writable again under ProtectSystem=strict: as root an"
+            " intruder can add units to /run/systemd/system",
+            "run it as another user (User=, DynamicUser=)",
+        )
+
+
+def few_processes(subject: Subject) -> Iterator[Found]:
+    """LimitNPROC= counts the threads of all processes of the user."""
+    limit = parse_number(subject.unit.text("LimitNPROC"))
+    if limit is None or limit > FEW:
+        return
+    fix = "write TasksMax= instead (of the service alone)"
+    if subject.is_ours:
+        fix += "; --jail forbids new processes and lets threads be"
+    if subject.is_root:
+        text = f"LimitNPROC={limit} has no effect on root"
+    else:
+        text = f"LimitNPROC={limit} counts every thread of all processes of this user"
+    if limit == 1 and not subject.is_root:
+        text += ": the service cannot even start"
+    severity = Severity.ERROR if limit == 1 and not subject.is_root else Severity.WARNING
+    yield Found("LimitNPROC", text, fix, severity)
+
+
+def private_users(subject: Subject) -> Iterator[Found]:
+    """Capabilities of the user namespace do not count for the machine's network."""
+    capabilities = subject.unit.words("AmbientCapabilities")
+    if subject.unit.flag("PrivateUsers") and capabilities:
+        yield Found(
+            "PrivateUsers",
+            f"PrivateUsers=yes: {capabilities[0]} counts inside its user namespace only: ports"
+            " below 1024 are refused (EACCES)",
+            "hand it its sockets with a .socket unit, or write PrivateUsers=no",
+        )
+
+
+def notify_family(subject: Subject) -> Iterator[Found]:
+    """NOTIFY_SOCKET is an AF_UNIX socket."""
+    if not allows_family(subject.unit, "AF_UNIX"):
+        who = "notifywrap refuses to start" if subject.is_ours else "READY=1 cannot be said"
+        yield Found(
+            "RestrictAddressFamilies",
+            f"RestrictAddressFamilies= without AF_UNIX: NOTIFY_SOCKET cannot be reached, {who}",
+            "add AF_UNIX to RestrictAddressFamilies=",
+            Severity.ERROR,
+        )
+
+
+def unknown_group(subject: Subject) -> Iterator[Found]:
+    """A group of system calls that an older systemd ignores."""
+    for line in subject.unit.lines("SystemCallFilter"):
+        words = line.value.removeprefix("~").split()
+        if "@sandbox" in words and (subject.version or 999) < SANDBOX_SINCE:
+            yield Found(
+                line,
+                f"@sandbox: systemd {subject.version} does not have that group and ignores it",
+                "name the calls: landlock_create_ruleset landlock_add_rule landlock_restrict_self"
+                " seccomp",
+            )
+
+
+def root_in_runtime(subject: Subject) -> Iterator[Found]:
+    """The runtime directory is mounted into the new root, which is the runtime directory."""
+    root = posixpath.normpath(subject.unit.text("RootDirectory", "/"))
+    made = [f"/run/{word.partition(':')[0]}" for word in subject.unit.words("RuntimeDirectory")]
+    if root in made:
+        yield Found(
+            "RootDirectory",
+            f"RootDirectory={root} is the RuntimeDirectory= as well: the whole root shows again,"
+            " writable, below itself",
+            "make an empty directory of root's the RootDirectory=, with tmpfiles.d for example",
+        )
+
+
+def missing_paths(subject: Subject) -> Iterator[Found]:
+    """A path without "-" that is not there: 226/NAMESPACE, before anything runs."""
+    made = ["/tmp", "/var/tmp"] if has_private_tmp(subject.unit) else []
+    for key, parent in {**DIRECTORIES, "ConfigurationDirectory": "/etc"}.items():
+        made += [f"{parent}/{word.partition(':')[0]}" for word in subject.unit.words(key)]
+    for item, line in subject.unit.items("ReadWritePaths"):
+        path = item.lstrip("+")
+        if item.startswith("-") or path in made or "%" in path:
+            continue
+        if subject.unit.tree is not None:
+            if not subject.unit.tree.exists(path):
+                text = f"ReadWritePaths={path}: it is not there: 226/NAMESPACE at start"
+                fix = "create it, use StateDirectory=, or write -PATH if the service can do without"
+                yield Found(line, text, fix, Severity.ERROR)
+        elif "." in posixpath.basename(path).strip(".") and not path.endswith(".d"):
+            yield Found(
+                line,
+                f"ReadWritePaths={path} names a file: until somebody has created it the service"
+                " fails with 226/NAMESPACE",
+                "name its directory, or use StateDirectory=",
+            )
+
+
+def asserts(subject: Subject) -> Iterator[Found]:
+    """After a failed assertion nothing starts the unit again; Restart= does not see it."""
+    for key in _ASSERTS:
+        for line in subject.unit.lines(key, section="Unit"):
+            path = line.value.lstrip("|!").strip()
+            if line.value.lstrip("|").startswith("!") or not path.startswith("/") or "%" in path:
+                continue
+            tree = subject.unit.tree
+            fix = "say After= and RequiresMountsFor= what brings it, or test it in ExecStartPre="
+            if any(path == late or path.startswith(f"{late}/") for late in _LATE):
+                yield Found(
+                    line,
+                    f"{key}={path}: if it is not there yet when the unit starts, the unit stays"
+                    " inactive, and Restart= does nothing",
+                    fix,
+                )
+            elif tree is not None and not tree.exists(path):
+                text = f"{key}={path}: it is not there: the unit stays inactive, without a failure"
+                yield Found(line, text, "create it, or correct the path", Severity.ERROR)
+
+
+def hidden_program(subject: Subject) -> Iterator[Found]:
+    """A virtual environment in a home directory, and a sandbox that hides homes."""
+    unit = subject.unit
+    hidden = hides_homes(unit)
+    for command, line in subject.starts:
+        for program in dict.fromkeys((command.path, *subject.target[:1])):
+            if hidden and program.startswith(("/home/", "/root/")):
+                text = f"ProtectHome= hides {program}: the service fails with 203/EXEC"
+                fix = "install it elsewhere, below /opt or /usr/local for example"
+                yield Found(line, text, fix, Severity.ERROR)
+            elif program.startswith("/root/") and not subject.is_root:
+                text = f"{program} lies in root's home, which this user may not enter: 203/EXEC"
+                fix = "install it elsewhere, below /opt or /usr/local for example"
+                yield Found(line, text, fix, Severity.ERROR)
+
+
+RULES = (
+    Rule("root", About.OURS, runs_as_root),
+    Rule("run-writable", About.NOTIFY, run_writable, is_advice=True),
+    Rule("few-processes", About.NOTIFY, few_processes),
+    Rule("private-users", About.ANY, private_users, is_advice=True),
+    Rule("notify-family", About.NOTIFY, notify_family),
+    Rule("unknown-group", About.ANY, unknown_group),
+    Rule("root-in-runtime", About.ANY, root_in_runtime),
+    Rule("missing-path", About.ANY, missing_paths, is_advice=True),
+    Rule("asserts", About.NOTIFY, asserts, is_advice=True),
+    Rule("hidden-program", About.ANY, hidden_program),
+)

@@ -1,0 +1,262 @@
+"""A unit with its drop-ins merged: what holds in the end, and the line that says so."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from notifywrap.errors import SpecError
+from notifywrap.unitfile.environment import parse_assignments, parse_environment_file, words_of
+from notifywrap.unitfile.execline import CommandError, parse_commands
+from notifywrap.unitfile.specifiers import Name, SpecifierError, parse_name, resolve
+from notifywrap.unitfile.syntax import Assignment, Problem, parse_text
+from notifywrap.unitfile.tree import SEARCH_PATH, Tree
+from notifywrap.unitfile.values import parse_boolean, parse_span
+from notifywrap.unitfile.words import WordsError, split_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from notifywrap.unitfile.execline import Command
+
+__all__ = ["Unit", "load", "load_named", "load_path", "parse_unit"]
+
+# Old names, which systemd still takes.
+_OLD = {
+    ("Service", "StartLimitInterval"): ("Unit", "StartLimitIntervalSec"),
+    ("Unit", "StartLimitInterval"): ("Unit", "StartLimitIntervalSec"),
+    ("Service", "StartLimitBurst"): ("Unit", "StartLimitBurst"),
+    ("Service", "ReadWriteDirectories"): ("Service", "ReadWritePaths"),
+    ("Service", "ReadOnlyDirectories"): ("Service", "ReadOnlyPaths"),
+    ("Service", "InaccessibleDirectories"): ("Service", "InaccessiblePaths"),
+    ("Service", "MemoryLimit"): ("Service", "MemoryMax"),
+}
+
+
+class Unit:
+    """A unit as it holds. All questions are about [Service] unless a section is named.
+
+    name      its name, taken apart
+    path      the unit file, as findings call it
+    dropins   what was merged into it, in order
+    problems  what systemd does not accept in these files
+    tree      the file system around it; None when the unit was judged alone
+    """
+
+    def __init__(
+        self,
+        name: Name,
+        path: str,
+        texts: Iterable[tuple[str, str]],
+        tree: Tree | None = None,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.tree = tree
+        self._own_path = path.removeprefix(tree.root) if tree else path
+        self.dropins: list[str] = []
+        self.problems: list[Problem] = []
+        self._lines: dict[tuple[str, str], list[Assignment]] = {}
+        for file, text in texts:
+            if file != path:
+                self.dropins.append(file)
+            parsed = parse_text(text, file)
+            self.problems += parsed.problems
+            for line in parsed.assignments:
+                place = _OLD.get((line.section, line.key), (line.section, line.key))
+                self._lines.setdefault(place, []).append(line)
+
+    def settings(self) -> list[tuple[str, str]]:
+        """(section, key) of everything that is set."""
+        return list(self._lines)
+
+    def lines(self, *keys: str, section: str = "Service") -> list[Assignment]:
+        """Every assignment to any of *keys*, in order."""
+        if len(keys) == 1:
+            return self._lines.get((section, keys[0]), [])
+        # Two names of one thing, such as TimeoutSec=: in the order in which they were read.
+        files = {file: number for number, file in enumerate([self.path, *self.dropins])}
+        found = [line for key in keys for line in self.lines(key, section=section)]
+        return sorted(found, key=lambda line: (files[line.path], line.line))
+
+    def at(self, *keys: str, section: str = "Service") -> Assignment | None:
+        """The assignment that counts in the end."""
+        lines = self.lines(*keys, section=section)
+        return lines[-1] if lines else None
+
+    def text(self, key: str, default: str = "", section: str = "Service") -> str:
+        """The last value, specifiers resolved; *default* when it is empty or not set."""
+        said = default
+        for line in self.lines(key, section=section):
+            if not line.value:
+                said = default
+            for value in self._resolve_each([line.value] if line.value else []):
+                said = value
+        return said
+
+    def choice(self, key: str, choices: Iterable[str], default: str) -> str:
+        """The last value that is one of *choices*: systemd ignores all others."""
+        known = set(choices)
+        said = [line.value for line in self.lines(key) if line.value in known]
+        return said[-1] if said else default
+
+    def flag(self, key: str, section: str = "Service") -> bool:
+        """A boolean; false when it is not set."""
+        said = [parse_boolean(line.value) for line in self.lines(key, section=section)]
+        return ([False] + [each for each in said if each is not None])[-1]
+
+    def span(self, *keys: str, default: float, section: str = "Service") -> float:
+        """A time span in seconds, of the last of *keys* that says one."""
+        said = [parse_span(line.value) for line in self.lines(*keys, section=section)]
+        return ([default] + [each for each in said if each is not None])[-1]
+
+    def items(self, key: str, section: str = "Service") -> list[tuple[str, Assignment]]:
+        """The words of a list with the lines they are from, resets applied, specifiers resolved."""
+        found: list[tuple[str, Assignment]] = []
+        for line in self.lines(key, section=section):
+            if not line.value:
+                found = []
+                continue
+            try:
+                words = split_words(line.value)
+            except WordsError:
+                continue
+            found += [(word, line) for word in self._resolve_each(words)]
+        return found
+
+    def words(self, key: str, section: str = "Service") -> list[str]:
+        """The words of a list."""
+        return [word for word, _ in self.items(key, section)]
+
+    def commands(self, key: str) -> list[tuple[Command, Assignment]]:
+        """The commands of an Exec setting; lines that systemd refuses are in `exec_problems()`."""
+        found: list[tuple[Command, Assignment]] = []
+        for line in self.lines(key):
+            if not line.value:
+                found = []
+                continue
+            try:
+                commands = parse_commands(line.value, self.name, self._own_path)
+            except CommandError:
+                continue
+            found += [(command, line) for command in commands]
+        return found
+
+    def exec_problems(self) -> list[Problem]:
+        """Command lines for which systemd refuses the unit."""
+        found = []
+        for section, key in self._lines:
+            if section != "Service" or not key.startswith("Exec") or key in _NO_COMMANDS:
+                continue
+            for line in self.lines(key):
+                try:
+                    parse_commands(line.value, self.name, self._own_path)
+                except CommandError as error:
+                    said = f"{key}=: {error}"
+                    found.append(Problem(line.path, line.line, said, is_fatal=True))
+        return found
+
+    def environment(self) -> tuple[dict[str, str], bool]:
+        """(what Environment= and EnvironmentFile= say, is that all?)
+
+        Not all when a file cannot be read here, or variables are passed on from the manager.
+        """
+        env: dict[str, str] = {}
+        for line in self.lines("Environment"):
+            if not line.value:
+                env = {}
+            env |= parse_assignments(self._resolve_each(words_of(line.value)))
+        is_all = not self.words("PassEnvironment")
+        for item, _ in self._environment_files():
+            text = self._read(item.removeprefix("-"))
+            is_all = is_all and text is not None
+            env |= parse_environment_file(text or "")
+        for name in self.words("UnsetEnvironment"):
+            env.pop(name, None)
+        return env, is_all
+
+    def _environment_files(self) -> list[tuple[str, Assignment]]:
+        """One path a line, not split at spaces."""
+        found: list[tuple[str, Assignment]] = []
+        for line in self.lines("EnvironmentFile"):
+            more = [(path, line) for path in self._resolve_each([line.value])]
+            found = [*found, *more] if line.value else []
+        return found
+
+    def _read(self, path: str) -> str | None:
+        if self.tree is None:
+            return None
+        try:
+            return self.tree.read(path)
+        except FileNotFoundError:
+            return "" if path else None
+        except OSError:
+            return None
+
+    def _resolve_each(self, words: Iterable[str]) -> list[str]:
+        """*words* with their specifiers resolved; systemd ignores one that it cannot resolve."""
+        found = []
+        for word in words:
+            try:
+                found.append(resolve(word, self.name, self._own_path)[0])
+            except SpecifierError:
+                pass
+        return found
+
+
+_NO_COMMANDS = ("ExecPaths", "ExecSearchPath")
+
+
+def parse_unit(text: str, name: str = "test.service", path: str = "") -> Unit:
+    """A unit from a text, without any drop-ins."""
+    return Unit(parse_name(name), path or name, [(path or name, text)])
+
+
+def load(what: str, root: str = "/") -> Unit:
+    """The unit that a user means: a path if there is a slash in it, else a name to look up.
+
+    Raises SpecError when there is no such thing, naming *what*.
+    """
+    if "/" in what:
+        return load_path(what)
+    return load_named(what if "." in what else f"{what}.service", root)
+
+
+def load_named(name: str, root: str = "/") -> Unit:
+    """The unit that systemd would load for *name*, drop-ins merged, in the tree below *root*."""
+    tree = Tree(root)
+    found = tree.find(name)
+    paths = [found.fragment, *found.dropins]
+    try:
+        texts = [(tree.root + path, tree.read(path)) for path in paths]
+    except OSError as error:
+        raise SpecError(f"{name}: cannot read {error.filename}: {error.strerror}") from None
+    return Unit(found.name, texts[0][0], texts, tree)
+
+
+def load_path(path: str) -> Unit:
+    """The unit in the file at *path*, with the drop-ins of the .d directory beside it.
+
+    `x@y.service` is read from `x@.service` where there is no such file. A file that lies in
+    systemd's search path is judged together with the system around it.
+    """
+    name = parse_name(os.path.basename(path))
+    file = path
+    if not os.path.exists(file) and name.instance:
+        file = os.path.join(os.path.dirname(path), name.template)
+    beside: dict[str, str] = {}
+    for directory in (f"{path}.d", f"{file}.d"):  # of an instance and of its template
+        for each in os.listdir(directory) if os.path.isdir(directory) else ():
+            if each.endswith(".conf"):
+                beside.setdefault(each, f"{directory}/{each}")
+    try:
+        paths = [file, *[beside[each] for each in sorted(beside)]]
+        texts = []
+        for each in paths:
+            with open(each, encoding="utf-8", errors="surrogateescape") as opened:
+                texts.append((each, opened.read()))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+    directory = os.path.dirname(os.path.abspath(file))
+    tree = Tree() if directory in SEARCH_PATH else None
+    return Unit(name, file, texts, tree)
