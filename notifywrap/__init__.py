@@ -54,18 +54,21 @@ _HOMES = {
     "Watchdog": "notifywrap.daemon.watchdog",
 }
 
+if not TYPE_CHECKING:  # to a type checker every misspelt name would be an object
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'notifywrap' has no attribute {name!r}")
-    home = _HOMES.get(name, "notifywrap.daemon.functions")
-    module = __import__(home, fromlist=[name])
-    try:
-        value: object = getattr(module, name)
-    except AttributeError:
-        # A signal handler has interrupted the first use, and finds half of a module.
-        from notifywrap.errors import NotifyError
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'notifywrap' has no attribute {name!r}")
+        home = _HOMES.get(name, "notifywrap.daemon.functions")
+        module = __import__(home, fromlist=[name])
+        try:
+            value: object = getattr(module, name)
+        except AttributeError:
+            # A signal handler has interrupted the first use, and finds half of a module.
+            from notifywrap.errors import NotifyError
 
-        raise NotifyError(f"notifywrap.{name} is still being loaded, use it a bit later") from None
-    globals()[name] = value
-    return value
+            raise NotifyError(
+                f"notifywrap.{name} is still being loaded, use it a bit later"
+            ) from None
+        globals()[name] = value
+        return value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from notifywrap.daemon import functions
 from notifywrap.daemon.beats import Beats
 from notifywrap.daemon.watchdog import MOST_S, SHARE, Heartbeat
-from notifywrap.errors import NotifyError
+from notifywrap.errors import NotifyError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -110,7 +110,7 @@ class Watchdog:
         try:
             answer = check.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is no evidence
-            return f"the health check failed: {error!r}"
+            return f"the health check failed: {describe(error)}"
         return "" if answer else "the health check says no"
 
 

@@ -28,6 +28,7 @@ __all__ = ["Notifier", "Reload"]
 # A busy PID 1 reads again within milliseconds. A daemon must not hang because systemd does.
 LONGEST_WAIT_S = 0.1
 _FIRST_PAUSE_S = 0.001
+_PING = b"WATCHDOG=1"  # the only one that is sent all the time
 _INT_MAX = 2**31 - 1
 _ERRNO_MAX = 4095  # the kernel's MAX_ERRNO; systemd drops what is above
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -109,7 +110,7 @@ class Notifier:
 
     def ping(self) -> bool:
         """WATCHDOG=1: this service works, now. watchdog() sends it on evidence alone."""
-        return self._send(("WATCHDOG", "1"))
+        return self._deliver(_PING, ())
 
     def trigger_watchdog(self) -> bool:
         """WATCHDOG=trigger: treat this service as if its watchdog had run out."""
@@ -183,19 +184,24 @@ class Notifier:
         return self._sender is not None and (self._in_children or os.getpid() == self._pid)
 
     def _send(self, *assignments: tuple[str, str], fds: tuple[int, ...] = ()) -> bool:
-        datagram = build(assignments)  # first: a wrong argument shows without systemd as well
+        # Built first: a wrong argument shows without systemd as well.
+        return self._deliver(build(assignments), fds)
+
+    def _deliver(self, datagram: bytes, fds: tuple[int, ...]) -> bool:
         sender = self._sender
         if sender is None or not self._speaks:
             return False
         sender.renew()
+        if sender.send(datagram, fds):
+            return True
         pause_s = _FIRST_PAUSE_S
         deadline = time.monotonic() + LONGEST_WAIT_S
-        while not sender.send(datagram, fds):
-            if time.monotonic() + pause_s >= deadline:
-                raise NotifyError("systemd does not read its notifications: its queue stays full")
+        while time.monotonic() + pause_s < deadline:
             time.sleep(pause_s)
+            if sender.send(datagram, fds):
+                return True
             pause_s *= 2
-        return True
+        raise NotifyError("systemd does not read its notifications: its queue stays full")
 
 
 class Reload:

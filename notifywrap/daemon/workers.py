@@ -67,7 +67,7 @@ class Workers:
         if fd is None:
             os.ftruncate(self._fd, MOST * _SLOT.size)
         self._memory = mmap.mmap(self._fd, MOST * _SLOT.size)
-        self._lock = threading.Lock()
+        self._pid, self._lock = os.getpid(), threading.Lock()
 
     def __reduce__(self) -> tuple[Callable[..., Workers], tuple[object]]:
         from multiprocessing import reduction  # only where it is loaded anyway
@@ -82,7 +82,9 @@ class Workers:
         if within <= 0:
             raise ValueError(f"within: {within!r} is not a time")
         pid = os.getpid()
-        text = (name or f"worker {pid}").encode()[:40]
+        text = (name or f"worker {pid}").encode("utf-8", "replace")[:40]
+        if pid != self._pid:  # a thread of our parent may have held it when we were forked
+            self._pid, self._lock = pid, threading.Lock()
         # The thread lock for this process, the file's for the others; it goes with its process.
         with self._lock:
             fcntl.lockf(self._fd, fcntl.LOCK_EX)

@@ -18,6 +18,7 @@ __all__ = ["Address", "Notifier", "parse_address"]
 _PATH_LIMIT = (
     107  # bytes; sun_path is 108: a path ends with a NUL, an abstract name starts with one
 )
+_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 _VSOCK_TIMEOUT_S = 0.25  # the other end is the host of this machine: it answers at once or not
 _ANY = 0xFFFFFFFF  # VMADDR_CID_ANY and VMADDR_PORT_ANY: libsystemd wants a specific peer
 _VSOCK_TYPES = {
@@ -128,15 +129,14 @@ class Notifier:
         False: systemd's socket is full, or nobody is there just now (it re-executes itself).
         Raises NotifyError when it can never work.
         """
-        flags = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
         try:
             if fds:
                 if self._where.family != socket.AF_UNIX:
                     raise OSError(errno.EOPNOTSUPP, "")
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _as_ints(fds))
-                self._socket.sendmsg((datagram,), (rights,), flags, self._where.peer)
+                self._socket.sendmsg((datagram,), (rights,), _FLAGS, self._where.peer)
             elif self._type == socket.SOCK_DGRAM:
-                self._socket.sendto(datagram, flags, self._where.peer)
+                self._socket.sendto(datagram, _FLAGS, self._where.peer)
             else:
                 self._converse(datagram)
         except OSError as error:

@@ -37,11 +37,12 @@ _HOMES = {
     "SystemdLab": "systemdlab",
 }
 
+if not TYPE_CHECKING:  # to a type checker every misspelt name would be an object
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'notifywrap.testing' has no attribute {name!r}")
-    home = f"notifywrap.testing.{_HOMES.get(name, 'manager')}"
-    value: object = getattr(__import__(home, fromlist=[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'notifywrap.testing' has no attribute {name!r}")
+        home = f"notifywrap.testing.{_HOMES.get(name, 'manager')}"
+        value: object = getattr(__import__(home, fromlist=[name]), name)
+        globals()[name] = value
+        return value

@@ -128,7 +128,7 @@ def test_forgotten_worker_does_not_speak_for_its_successor(fork):
         os.close(fd)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_takes_it_as_an_argument(method: str):
     """A spawned process shares no memory by itself."""
     program = [sys.executable, str(TARGETS / "spawned_workers.py"), method, str(ROOT)]

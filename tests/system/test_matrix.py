@@ -268,6 +268,25 @@ def test_slow_start_is_waited_for(systemd: SystemdHost, port: str) -> None:
     assert systemd.state == "active"
 
 
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_python_daemon_is_watched(unit: Callable[..., Unit], kind: str) -> None:
+    """The library on the release's own Python: READY=1, pings, and a hang that no port shows."""
+    script = f"{TARGETS / 'python_daemon.py'} {kind} {REPOSITORY}"
+    one = unit(
+        Type="notify",
+        ExecStart=f"{OWN_PYTHON} -I -Xpycache_prefix={CACHE} {script}",
+        WatchdogSec="2s",
+        Restart="on-failure",
+        TimeoutAbortSec="1s",
+    )
+    assert one.show("StatusText")["StatusText"] in ("threads are at work", "the loop turns")
+    one.kill("USR1")
+    one.wait(NRestarts="1", ActiveState="active", timeout_s=30.0)
+    assert "Watchdog timeout" in one.journal()
+    one.stop()
+    assert one.show("Result")["Result"] == "success"
+
+
 def test_ports_are_the_labs_own(lab: Lab) -> None:
     """Five labs may run the same service on the same port: none of them is on this machine."""
     with socket.create_server(("127.0.0.1", 0)) as held:

@@ -1,0 +1,33 @@
+"""`script/bench`: all measurements in one run, side by side with what users would take instead."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.bench import library
+from tests.bench.table import as_json, as_table
+
+GROUPS = {"library": library.MEASUREMENTS}
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(GROUPS)}; all")
+    parser.add_argument("--rounds", type=int, default=20, help="of each measurement (20)")
+    parser.add_argument("--json", action="store_true", help="everything, each sample too")
+    args = parser.parse_args(words)
+    unknown = set(args.groups) - set(GROUPS)
+    if unknown or args.rounds < 1:
+        parser.error(f"no such group: {', '.join(unknown)}" if unknown else "no rounds: no figures")
+    rows = []
+    for group in args.groups or GROUPS:
+        for measure in GROUPS[group]:
+            print(f"{group}: {measure.__name__.replace('_', ' ')} ...", file=sys.stderr)
+            rows += measure(args.rounds)
+    print(as_json(rows) if args.json else as_table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
