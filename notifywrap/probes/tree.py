@@ -72,7 +72,7 @@ class Owners:
         """Who outside of the tree holds this socket: "pid 12 nginx"; "" if not found quickly."""
         if inode not in self._named:
             self._named.clear()
-            self._named[inode] = holder(inode, time.monotonic() + _STRANGER_SEARCH_S)
+            self._named[inode] = holder(inode, _STRANGER_SEARCH_S)
         return self._named[inode]
 
     def uids(self) -> set[int]:
@@ -204,8 +204,10 @@ def _children_by_parent(parent: int) -> list[int]:
     return found
 
 
-def holder(inode: int, deadline: float) -> str:
-    """Looks for the process that holds this socket until *deadline*: "pid 12 nginx", or ""."""
+def holder(inode: int, most_s: float) -> str:
+    """Looks for the process that holds this socket: "pid 12 nginx"; "" when it was not found with
+    *most_s* seconds of CPU time."""
+    deadline = time.thread_time() + most_s  # not of the clock: others may have the cores
     text = f"socket:[{inode}]"
     for name in _pids():
         try:
@@ -213,7 +215,7 @@ def holder(inode: int, deadline: float) -> str:
                 if _link(f"/proc/{name}/fd/{fd}") == text:
                     command = _read(f"/proc/{name}/comm").decode(errors="replace").strip()
                     return f"pid {name} {command}"
-                if time.monotonic() > deadline:
+                if time.thread_time() > deadline:
                     return ""
         except OSError:
             pass  # gone, or not ours to see

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO
 import pytest
 
 from notifywrap.cli.try_ import main, try_command
+from tests.ports import free_port
 
 TOY = str(Path(__file__).parents[1] / "testing" / "toy.py")
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
@@ -224,13 +224,6 @@ def wrapped(*argv: str, **popen: str) -> subprocess.CompletedProcess[str]:
         timeout=50,
         **popen,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_the_real_wrapper_becomes_ready(tmp_path: Path) -> None:

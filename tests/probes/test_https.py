@@ -18,6 +18,7 @@ from notifywrap.policy.events import Outcome
 from notifywrap.policy.probespec import parse_probe
 from notifywrap.probes import open_attempt
 from notifywrap.probes.tls import context_for
+from tests.ports import free_port
 from tests.probes.certificates import Certificates, make_certificates
 
 if TYPE_CHECKING:
@@ -88,11 +89,6 @@ class Nginx:
 
     def log(self) -> str:
         return (self.home / "error.log").read_text(errors="replace")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from notifywrap.policy.events import Outcome
 from notifywrap.probes import open_attempt
 from notifywrap.probes.sockets import ESTABLISHED, LISTEN, SYN_RECV, KernelSockets, Listener, TcpEnd
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +31,6 @@ HANGS = "s = say_port(listen()); input()"
 def listener() -> socket.socket:
     """A listening socket of our own that nobody accepts on."""
     return socket.create_server(("127.0.0.1", 0))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_a_server_that_accepts_passes(spawn, tcp, attempt, targets, each_way):

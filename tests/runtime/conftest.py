@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,3 +20,10 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
     inbox = Inbox(tmp_path / "notify")
     yield inbox
     inbox.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """The port of somebody else's server."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]

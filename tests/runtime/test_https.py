@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
 from tests.probes.certificates import make_certificates
-from tests.probes.test_https import Nginx, free_port
+from tests.probes.test_https import Nginx
 from tests.runtime.wrapped import TARGETS, Wrapped, run
 
 if TYPE_CHECKING:

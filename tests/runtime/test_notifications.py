@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
 from tests.runtime.wrapped import (
     LIMIT_S,
     Wrapped,
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.runtime.wrapped import Inbox
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def listening(wrapper: Wrapped) -> str:
@@ -261,8 +255,11 @@ def test_a_target_that_hangs_gets_no_further_pings_until_it_recovers(
         inbox.wait("WATCHDOG", "1")
         wrapper.tell("deaf")
         assert wrapper.line() == "deaf"
-        assert pings_until_silent(inbox, 2 * watchdog_s) <= 2
-        assert b"unhealthy" in b"".join(inbox.heard)
+        pings = pings_until_silent(inbox, 2 * watchdog_s)
+        heard = b"".join(inbox.heard)
+        # A time-out on a busy machine blames nobody; for one WatchdogSec=, four rounds, at most.
+        assert pings <= 2 + 4 * (b"undecided" in heard)
+        assert b"unhealthy" in heard
         wrapper.tell("hear")
         assert wrapper.line() == "hear"
         inbox.wait("WATCHDOG", "1")

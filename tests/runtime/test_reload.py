@@ -15,6 +15,7 @@ from notifywrap.policy.spec import Spec
 from notifywrap.probes.target import Target
 from notifywrap.runtime.control import Control, address_of
 from notifywrap.runtime.loop import Loop
+from tests.ports import free_port
 from tests.runtime.wrapped import Wrapped, clean_environment, command_line, run, target, until
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ GAP_S = 0.3  # for so long the target is closed at HUP
 
 @pytest.fixture
 def port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return str(held.getsockname()[1])
+    return str(free_port())
 
 
 def server(*options: str) -> list[str]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,7 +139,8 @@ def hang(unit: Unit) -> float:
     moment = time.monotonic()
     for pid in pids:
         if pid != wrapper:
-            (frozen / "cgroup.procs").write_text(str(pid))
+            with suppress(ProcessLookupError):  # one of its workers that has just ended
+                (frozen / "cgroup.procs").write_text(str(pid))
     return moment
 
 

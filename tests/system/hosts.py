@@ -6,11 +6,9 @@ Pids are the host's own numbers throughout, moments are on CLOCK_MONOTONIC.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pytest
+
+from tests import ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,9 +37,6 @@ KILL_MODES = ["mixed", pytest.param("control-group", marks=pytest.mark.slow)]
 
 LIMIT_S = 15.0  # for what takes a fraction of a second on an idle machine
 POLL_S = 0.01
-# Below net.ipv4.ip_local_port_range, or a client's own port could be in the way; apart from the
-# ports of the real daemons' tests.
-_ports = itertools.cycle(range(20_000, 30_000))
 
 Answer = TypeVar("Answer")
 
@@ -270,15 +267,8 @@ class Host(ABC):
 
 
 def free_port() -> str:
-    """A TCP port that nobody uses."""
-    for number in _ports:
-        with socket.socket() as trial:
-            try:
-                trial.bind(("", number))
-            except OSError:
-                continue
-        return str(number)
-    raise AssertionError("itertools.cycle ends only when there is nothing to cycle through")
+    """A TCP port that nobody uses, as the word of a command line."""
+    return str(ports.free_port())
 
 
 def number_of(name: str) -> int:

@@ -131,7 +131,10 @@ class Server:
                     self.answer(key.fileobj)
 
     def accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # a signal's handler has closed it meanwhile
         if self.options.speaks == "close":
             connection.close()
         else:
