@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -37,6 +38,8 @@ MAIN = ("--main", "target")
 ALIVE = ("--ready", "alive")
 PRINT = [sys.executable, "-IS", "-c"]
 
+_numbers = itertools.count()
+
 
 class Beside(Wrapped):
     """A target that was started with `--main target`: `process` is the target."""
@@ -44,6 +47,7 @@ class Beside(Wrapped):
     def __init__(
         self, command: Sequence[str], *options: str, start: str = START, **more: object
     ) -> None:
+        start += f"# {os.getpid()}-{next(_numbers)}\n"  # like no other's, of tests beside this one
         super().__init__(command, *MAIN, *options, start=start, **more)  # type: ignore[arg-type]
         self._target = self.pid
         # What the target is executed over: whoever runs it still is the sidecar, or is about to be.
