@@ -140,20 +140,20 @@ def _run(unit: Unit | None, service: Service) -> tuple[Report, list[str]]:
         missing_capabilities,
     )
 
-    if unit is not None:
-        _check_systemd()
     python = find_interpreter()
     tag = f"notifywrap-drill-{secrets.token_hex(4)}"
     home = f"{'/run' if unit is not None else '/tmp'}/{tag}-home"
-    plan = Throwaway("", (), -1, ())
+    plan, root = Throwaway("", (), -1, ()), ""
     if unit is not None:
+        _check_systemd()
+        root = os.path.realpath(unit.text("RootDirectory", "/"))
         code = find_code(python)
         python = name_in_root(unit, python)
         plan = make_throwaway(unit, tag, home, python, code)
     rules = None if service.rules is None else plan.move(service.rules)
     beside = os.path.dirname(service.configuration)
     with (
-        Cleaner(tag, home, [beside] if beside else []) as cleaner,
+        Cleaner(tag, home, [beside] if beside else [], root) as cleaner,
         World(tag, backend_ports(rules)) as world,
     ):
         os.mkdir(home, 0o700)

@@ -32,11 +32,13 @@ class Cleaner:
     tag   everything that is removed begins with it
     home  a directory of the drill's own, removed with all that is in it
     more  directories in which attempts may have made files
+    root  RootDirectory= of the unit: systemd has made mount points in it, which it leaves there
     """
 
-    def __init__(self, tag: str, home: str, more: Iterable[str] = ()) -> None:
+    def __init__(self, tag: str, home: str, more: Iterable[str] = (), root: str = "") -> None:
         assert tag in home[5:], f"{home!r} is not ours"
         self._tag, self._home, self._more = tag, home, tuple(more)
+        self._root = root.rstrip("/")
         self._unit, self._process = "", 0
         self._pid, self._pipe = 0, -1
 
@@ -90,7 +92,8 @@ class Cleaner:
             _systemctl("reset-failed", self._unit)
         if self._process:
             _end(self._process)
-        for directory in state_directories():
+        places = [f"{root}{each}" for root in {"", self._root} for each in state_directories()]
+        for directory in places:
             for name in _list(directory):
                 if name.startswith(self._tag):
                     _remove(f"{directory}/{name}")

@@ -57,6 +57,8 @@ def test_the_jail_of_a_unit_is_entered(place: Place):
 def test_a_root_directory_of_its_own_takes_one_more(place: Place):
     """And the attempts run in it, though this package is not there."""
     assert place.judge("rooted", ROOTED).counted() == NEEDED | REACHES
+    left = [each.name for each in (place.lab.root / "srv/empty").rglob("notifywrap-drill*")]
+    assert left == [], "mount points of the throwaway unit's directories"
 
 
 def test_root_in_a_strict_sandbox_is_not_contained(place: Place):
