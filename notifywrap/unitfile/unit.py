@@ -159,14 +159,18 @@ class Unit:
     def environment(self) -> tuple[dict[str, str], bool]:
         """(what Environment= and EnvironmentFile= say, is that all?)
 
-        Not all when a file cannot be read here, or variables are passed on from the manager.
+        Not all when a file cannot be read here, or is that of an instance and this the template, or
+        variables are passed on from the manager.
         """
         env: dict[str, str] = {}
         for line in self.lines("Environment"):
             if not line.value:
                 env = {}
             env |= parse_assignments(self._resolve_each(words_of(line.value)))
-        is_all = not self.words("PassEnvironment")
+        is_of_instances = self.name.instance == "" and any(
+            "%" in line.value for line in self.lines("EnvironmentFile")
+        )
+        is_all = not self.words("PassEnvironment") and not is_of_instances
         for item, _ in self._environment_files():
             text = self._read(item.removeprefix("-"))
             is_all = is_all and text is not None

@@ -126,6 +126,14 @@ def test_an_instance_reads_its_own_settings(root: Root):
     assert root.rules("t@.service") == []  # of a template alone nothing is known
 
 
+def test_a_template_whose_command_is_in_its_instances_settings_is_no_mistake(root: Root):
+    """units/notifywrap@ was one, as soon as it was installed."""
+    unit = "[Service]\nType=notify\nKillMode=mixed\nEnvironmentFile=/etc/%i.conf\nUser=daemon\n"
+    root.put("t@.service", f"{unit}ExecStart=/usr/bin/notifywrap -- $COMMAND\n")
+    assert "own-options" not in root.rules("t@.service")
+    assert "own-options" in root.rules("t@nothing.service")
+
+
 def test_a_path_is_taken_with_the_directory_beside_it(tmp_path: Path):
     """A unit in a repository, before it is installed anywhere."""
     file = tmp_path / "t@.service"
