@@ -205,9 +205,11 @@ and --reload exec: stay outside. What is listed holds, and nothing else does.
   nomemfd         no memfd_create, which makes programs out of memory
   nosignal        signals nobody but itself
   read=PATH       reads nothing but PATH, itself, and the libraries in /lib and /usr/lib
+                  (where a link in PATH leads to counts: /etc/resolv.conf often leads to /run)
   write=PATH      writes, creates and removes nothing but in PATH (where it may read, too)
   nowrite         ... nothing at all, but for what it was given open, and /dev/null
-  bind=PORT       binds no TCP port but PORT; 0 is for those that the kernel chooses
+  bind=PORT       binds no TCP port but PORT; 0 is for those that the kernel chooses, and for
+                  Go programs, which otherwise take IPv6 for missing
   connect=PORT    connects to no TCP port but PORT
   nobind, noconnect    to none. Sockets that systemd passes in still work; UDP always does
   strict          refuses to start where this kernel cannot enforce something

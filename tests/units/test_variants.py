@@ -1,0 +1,44 @@
+"""The variants of units/traefik: what is right in one must not be forgotten in another."""
+
+from __future__ import annotations
+
+from tests.conftest import REPOSITORY
+
+UNITS = REPOSITORY / "units"
+# Why they differ is said in their comments.
+STRICT = {"Description", "RootDirectory", "BindReadOnlyPaths", "InaccessiblePaths",
+          "NoExecPaths", "ExecPaths"}  # fmt: skip
+PORTS = {"Description", "Requires", "After", "Sockets", "ExecStart", "AmbientCapabilities", "Also",
+         "CapabilityBoundingSet", "PrivateUsers", "ProcSubset"}  # fmt: skip
+
+
+def settings(folder: str) -> set[str]:
+    text = (UNITS / folder / "systemd/system/traefik.service").read_text().replace("\\\n", "")
+    return {line for line in text.splitlines() if line and line[0] not in "#["}
+
+
+def differing(folder: str) -> set[str]:
+    """The names of settings that are not as in units/traefik."""
+    return {line.partition("=")[0] for line in settings(folder) ^ settings("traefik")}
+
+
+def test_the_variants_differ_from_the_plain_unit_only_where_they_say():
+    """Nobody fixes the same line three times."""
+    assert differing("traefik-strict") == STRICT
+    assert differing("traefik-ports") == PORTS
+
+
+def test_the_variants_configure_traefik_and_its_sockets_alike():
+    """Moving from one to another is a copy, whatever has been configured."""
+    plain = UNITS / "traefik"
+    for path in plain.rglob("*"):
+        name = path.relative_to(plain)
+        if path.is_file() and name.name not in ("traefik.service", "traefik.yml"):
+            for folder in ("traefik-strict", "traefik-ports"):
+                if folder != "traefik-ports" or path.suffix != ".socket":
+                    assert (UNITS / folder / name).read_bytes() == path.read_bytes()
+    configurations = {
+        "\n".join(line for line in text.splitlines() if line.strip()[:1] != "#")
+        for text in (path.read_text() for path in UNITS.glob("traefik*/traefik/traefik.yml"))
+    }
+    assert len(configurations) == 1
