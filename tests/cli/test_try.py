@@ -248,6 +248,7 @@ def test_the_real_wrapper_becomes_ready(tmp_path: Path) -> None:
     assert "inactive (Result=success)" in trial.stdout
 
 
+@pytest.mark.slow
 def test_the_real_wrapper_lets_the_watchdog_fire_for_a_frozen_target() -> None:
     """What script/demo shows."""
     port = free_port()

@@ -88,6 +88,7 @@ def test_any_text_is_a_positive_number_of_seconds_or_a_clear_no(text: str):
     assert refusal.startswith("--period: ") or not refusal
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ANALYZE, reason="there is no systemd-analyze here")
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(spans, st.text("0123456789.smhdwyM uµ-", max_size=8)))

@@ -121,6 +121,7 @@ def test_a_banner_is_evidence_and_reading_it_spares_the_server_a_reset(spawn, tc
     assert server.line() == "closed"
 
 
+@pytest.mark.slow
 def test_a_server_that_defers_accepting_passes(spawn, tcp, attempt, targets, each_way):
     """Apache's default: accept() waits for data, but our end of the connection will do as well."""
     server = spawn("accept_for_ever(say_port(listen(defer=True)))")

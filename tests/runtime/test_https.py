@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.runtime.wrapped import Inbox
 
 
+@pytest.mark.slow
 def test_a_start_and_a_hang_over_https(inbox: Inbox, tmp_path: Path):
     """READY=1 when the page is served over TLS, no ping once it is not."""
     nginx = Nginx(make_certificates(tmp_path))

@@ -228,6 +228,7 @@ def test_without_a_watchdog_there_are_no_pings(inbox: Inbox, env: dict[str, str]
 # --- the watchdog ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TCP_IS_FAST)
 def test_a_stopped_target_gets_no_further_pings(inbox: Inbox, tmp_path: Path, kind: str):
     """Its kernel still completes connections for it: that must not look like life."""

@@ -45,6 +45,7 @@ def service(daemon: Daemon) -> dict[str, Any]:
     return wrap(daemon, "--probe", daemon.probes[0])
 
 
+@pytest.mark.slow
 def test_the_first_health_check_after_each_of_5_starts_passes(
     unit: UnitMaker, daemon: Daemon, service: dict[str, Any]
 ) -> None:
@@ -71,6 +72,7 @@ def test_status_names_the_endpoint_and_stop_is_clean(
     assert "close session 1: <nil>" in one.journal()
 
 
+@pytest.mark.slow
 def test_a_hung_one_is_restarted(unit: UnitMaker, daemon: Daemon, service: dict[str, Any]) -> None:
     """MinIO never says WATCHDOG=1 itself: without the wrapper a hang is not noticed at all."""
     one = unit(**service)

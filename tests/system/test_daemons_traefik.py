@@ -93,6 +93,7 @@ def test_it_does_not_see_systemds_socket(unit: UnitMaker, daemon: Daemon) -> Non
     assert b"INVOCATION_ID" in names
 
 
+@pytest.mark.slow
 def test_a_hung_one_is_restarted_when_a_route_is_watched(
     unit: UnitMaker, daemon: Daemon, routed: tuple[str, str]
 ) -> None:

@@ -66,6 +66,7 @@ def test_exit_status_after_a_stop_is_the_targets_own(
     assert host.stop() == Outcome(result, "exited", code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_mode", KILL_MODES)
 def test_target_that_ignores_term_is_killed_after_timeout_stop_sec(
     host: Host, name: str, kill_mode: str

@@ -15,6 +15,7 @@ WATCHDOG_S = 1.0
 USUAL = ("TCP_DEFER_ACCEPT", "closes at once", "SO_REUSEPORT")  # nginx, Apache, health checks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "length_s", [2.0, pytest.param(10.0, marks=pytest.mark.slow)], ids=["short", "long"]
 )

@@ -84,6 +84,7 @@ class Load:
         self._thread.join()
 
 
+@pytest.mark.slow
 def test_nginx_in_daemon_mode(unit: UnitMaker, tmp_path: Path) -> None:
     """Ready, pinged for, and stopped, as if it had stayed in the foreground."""
     daemon = nginx_daemon(tmp_path)

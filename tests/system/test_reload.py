@@ -47,6 +47,7 @@ def test_reload_does_not_stop_the_pings(host: Host, port: str) -> None:
     host.wait_active()
 
 
+@pytest.mark.slow
 def test_target_without_a_handler_is_not_killed_by_a_reload(host: Host, port: str) -> None:
     """SIGHUP's default is death: `systemctl reload` of a daemon that knows none would end it."""
     host.start(["--probe", f"tcp:{port}"], [*SERVER, port], watchdog_s=1.0, restart="always")
@@ -114,6 +115,7 @@ def test_that_holds_every_time_on_a_busy_machine(
     assert systemd.restarts == 0
 
 
+@pytest.mark.slow
 @pytest.mark.systemd
 def test_systemctl_reload_fails_when_the_target_does_not_come_back(
     systemd: SystemdHost, port: str

@@ -46,6 +46,7 @@ EACH_USER = [  # the strictest always, the others in the full run
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("user", EACH_USER)
 def test_hardened_unit_becomes_ready_and_a_hang_in_it_is_found(
@@ -91,6 +92,7 @@ def test_stopped_target_is_found_in_a_hardened_unit(
     assert systemd.wait_end().result == "watchdog"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_foreign_listener_is_seen_through_in_a_hardened_unit(
     systemd: SystemdHost, port: str

@@ -90,6 +90,7 @@ def test_connection_that_starts_it_is_served(
     assert say(lab, another_port, "too") == "too"
 
 
+@pytest.mark.slow
 def test_wrapper_keeps_no_copy_and_the_next_connection_starts_it_again(
     lab: Lab, activated: Callable[..., Unit], port: str
 ) -> None:

@@ -43,6 +43,7 @@ def test_without_notify_socket_it_is_a_plain_supervisor(
     assert systemd.pids() == []
 
 
+@pytest.mark.slow
 def test_watchdog_sec_0_is_no_watchdog(systemd: SystemdHost, port: str) -> None:
     """WatchdogSec=0 in a drop-in is how an admin turns it off: readiness works all the same."""
     options = ["--probe", f"tcp:{port}", "--period", "500ms"]
@@ -63,6 +64,7 @@ def test_watchdog_of_a_simple_service_works_too(systemd: SystemdHost, port: str)
     assert systemd.wait_end() == Outcome("watchdog", "killed", 6)
 
 
+@pytest.mark.slow
 def test_notify_access_none_is_main_to_systemd(systemd: SystemdHost, port: str) -> None:
     """Type=notify makes NotifyAccess=main of none: nothing to do for us, and it stays so."""
     settings = {"NotifyAccess": "none"}

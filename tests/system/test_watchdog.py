@@ -85,6 +85,7 @@ def test_server_that_lives_on_but_accepts_no_more_is_ended(
     assert all(host.pids() == [] for host in hosts.values())
 
 
+@pytest.mark.slow
 def test_server_that_accepts_but_never_answers_is_ended(host: Host, port: str) -> None:
     """A connection proves nothing where an answer was asked for."""
     target = [*SERVER, "--speaks", "http", "--fault", "mute", port]
@@ -94,6 +95,7 @@ def test_server_that_accepts_but_never_answers_is_ended(host: Host, port: str) -
     assert host.ended_at - mute_at < 2 * 1.0 + REST_S
 
 
+@pytest.mark.slow
 def test_server_that_answers_500_is_ended_and_status_said_why(host: Host, port: str) -> None:
     """The admin who finds "Watchdog timeout" in the log needs the reason beside it."""
     target = [*SERVER, "--speaks", "http", "--fault", "sick", port]

@@ -104,6 +104,7 @@ def test_it_costs_nothing_where_it_is_not_used() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_failure_tells_what_the_service_did(tmp_path: Path) -> None:
     """And the next test finds nothing of it."""
     (tmp_path / "pytest.ini").touch()
