@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.runtime.wrapped import Inbox
 
-PACKAGE = str(ROOT / "notifywrap")
+PACKAGE = notifywrap.__path__[0]
 
 
 @pytest.fixture

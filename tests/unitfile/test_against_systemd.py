@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -195,6 +196,7 @@ def units(lab: Lab) -> Iterator[Lab]:
             (directory / name).unlink()
     (etc / "t-alias.service").unlink()
     (etc / "t-alias@.service").unlink()
+    shutil.rmtree(home)
     lab.systemctl("daemon-reload", check=True)
 
 
