@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import sys
 from typing import TYPE_CHECKING
 
 from notifywrap.cli.journal import Journal, show
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from notifywrap.cli.options import Arguments
-    from notifywrap.drill.runner import Report
     from notifywrap.drill.service import Service
     from notifywrap.unitfile.findings import Understood
     from notifywrap.unitfile.unit import Unit
@@ -30,7 +26,6 @@ _KNOWN = {
     "--list": SWITCH,
     "--max-allowed": ONCE,
 }
-_RUNTIME = "/run/systemd/system"  # sd_booted(3): there under systemd alone
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,15 +39,26 @@ def main(argv: Sequence[str]) -> int:
         arguments = parse_arguments(argv, _KNOWN)
         limit = _limit(arguments)
         if _is_on(arguments, "--lab"):
-            from notifywrap.cli.drilllab import run_in_lab
-
-            return run_in_lab(argv, arguments.words)
+            return _drill_in_lab(argv, arguments)
         return _drill(arguments, limit)
     except NotifywrapError as error:
         Journal().say(Level.ERROR, str(error))
         return error.exit_status
     except KeyboardInterrupt:
         return 130  # what it had made is gone by now, see drill/cleaner.py
+
+
+def _drill_in_lab(argv: Sequence[str], arguments: Arguments) -> int:
+    from notifywrap.cli.inlab import find_unit, run_in_lab
+
+    if len(arguments.words) != 1:
+        raise SpecError("--lab: is for a unit; a command needs no systemd")
+    (word,) = arguments.words
+    files = find_unit(word)
+    rest = [each for each in argv if each not in ("--lab", "--lab=yes", word)]
+    answer = run_in_lab(["drill", *rest, str(files[0])], files)
+    show(answer.out)
+    return answer.status
 
 
 def _limit(arguments: Arguments) -> int | None:
@@ -71,6 +77,7 @@ def _is_on(arguments: Arguments, option: str) -> bool:
 
 def _drill(arguments: Arguments, limit: int | None) -> int:
     from notifywrap.drill.report import count_allowed, format_json, format_list, format_table
+    from notifywrap.drill.run import run_drill
 
     unit, service = _understand(arguments)
     if _is_on(arguments, "--list"):
@@ -81,7 +88,7 @@ def _drill(arguments: Arguments, limit: int | None) -> int:
             "nothing to try: notifywrap drill UNIT-FILE, or drill [--jail[=RULES]] -- COMMAND"
             " (see notifywrap --help drill)"
         )
-    report, remarks = _run(unit, service)
+    report, remarks = run_drill(unit, service)
     subject = unit.path if unit else service.binary
     if _is_on(arguments, "--json"):
         show(format_json(subject, report.uid, report.findings, remarks))
@@ -124,65 +131,3 @@ def _read_words(
     except SpecError as error:
         return Understood({}, (), error=str(error))
     return Understood(settled.values, settled.command or ())
-
-
-def _run(unit: Unit | None, service: Service) -> tuple[Report, list[str]]:
-    from notifywrap.drill.attempt import Context
-    from notifywrap.drill.bundle import bundle
-    from notifywrap.drill.cleaner import Cleaner
-    from notifywrap.drill.runner import run_here, run_unit
-    from notifywrap.drill.throwaway import Throwaway, make_throwaway, name_in_root
-    from notifywrap.drill.world import (
-        World,
-        backend_ports,
-        find_code,
-        find_interpreter,
-        missing_capabilities,
-    )
-
-    python = find_interpreter()
-    tag = f"notifywrap-drill-{secrets.token_hex(4)}"
-    home = f"{'/run' if unit is not None else '/tmp'}/{tag}-home"
-    plan, root = Throwaway("", (), -1, ()), ""
-    if unit is not None:
-        _check_systemd()
-        root = os.path.realpath(unit.text("RootDirectory", "/"))
-        code = find_code(python)
-        python = name_in_root(unit, python)
-        plan = make_throwaway(unit, tag, home, python, code)
-    rules = None if service.rules is None else plan.move(service.rules)
-    beside = os.path.dirname(service.configuration)
-    with (
-        Cleaner(tag, home, [beside] if beside else [], root) as cleaner,
-        World(tag, backend_ports(rules)) as world,
-    ):
-        os.mkdir(home, 0o700)
-        context = Context(
-            tag,
-            binary=service.binary,
-            configuration=service.configuration,
-            state_file=service.state_file,
-            python=python,
-            is_wrapped=service.is_wrapped,
-            rules=rules,
-            max_processes=plan.max_processes,
-            **world.facts(),
-        )
-        if unit is not None:
-            program = bundle(context, is_alone=False)
-            report = run_unit(tag, home, plan.text, program, cleaner)
-        else:
-            report = run_here(python, bundle(context, is_alone=True), cleaner)
-    lacking = missing_capabilities()
-    remarks = [f"nobody has {', '.join(lacking)} here: no unit is better for it"] if lacking else []
-    return report, [*remarks, *plan.remarks, *report.remarks]
-
-
-def _check_systemd() -> None:
-    if not os.path.isdir(_RUNTIME):
-        raise NotifywrapError(
-            "systemd does not run here, and a unit's sandbox is its work: --lab boots one for this"
-            " (as root); drill --jail=RULES -- COMMAND tries the jail alone"
-        )
-    if os.geteuid() != 0:
-        raise NotifywrapError(f"only root can start a unit (try: sudo {sys.argv[0]} drill ...)")

@@ -38,7 +38,7 @@ ALSO_ALLOWED = {
     ("notifywrap/__main__.py", "cli"),  # `python -m notifywrap` is the door itself
     ("notifywrap/cli/try_.py", "testing"),  # `notifywrap try` runs the stand-in for systemd
     ("notifywrap/cli/tryview.py", "testing"),  # ... and shows what it did
-    ("notifywrap/cli/drilllab.py", "testing"),  # `notifywrap drill --lab` boots a systemd
+    ("notifywrap/cli/inlab.py", "testing"),  # `--lab` boots a systemd
     ("notifywrap/testing/ownprocess.py", "daemon"),  # makes its functions look around anew
 }
 # What the pure floor may use of the standard library: nothing that knows the time or the world.
