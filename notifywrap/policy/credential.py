@@ -13,6 +13,10 @@ __all__ = ["Credential", "parse_credentials"]
 # What systemd or the wrapper says to the target: no secret, and not to be mixed up with one.
 _TAKEN = ("NOTIFY_SOCKET", "SYSTEMD_EXEC_PID", "CREDENTIALS_DIRECTORY")
 _TAKEN_PREFIXES = ("LISTEN_", "WATCHDOG_", "NOTIFYWRAP_")
+# What says which files are executed and loaded (environ(7), ld.so(8)). Whoever looks there in vain
+# tells where it has looked, as in "not found in PATH=...", and the secret is in the journal.
+_LOADERS = ("PATH", "GCONV_PATH", "LOCPATH", "NLSPATH")
+_LOADERS_PREFIXES = ("LD_", "GLIBC_", "MALLOC_")
 
 
 class Credential(NamedTuple):
@@ -46,7 +50,9 @@ def parse_credentials(texts: Sequence[str], label: str) -> tuple[Credential, ...
                 f"{label}: {variable!r} is not a name for an environment variable"
                 f" (write for example {name}:PASSWORD)"
             )
-        if variable in _TAKEN or variable.startswith(_TAKEN_PREFIXES):
+        if variable in _TAKEN + _LOADERS or variable.startswith(
+            _TAKEN_PREFIXES + _LOADERS_PREFIXES
+        ):
             raise SpecError(f"{label}: {variable} has a meaning of its own (choose another one)")
         if variable in found:
             raise SpecError(f"{label}: {variable} given twice")

@@ -18,9 +18,9 @@ _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT = 0x15, 0x35, 0x45  # BPF_JMP|BPF_JEQ, BPF_
 _NUMBER, _ARCHITECTURE = 0, 4
 _ARGUMENT = (16, 24, 32, 40)
 
-_EPERM, _ENOSYS, _EPROTONOSUPPORT, _EAFNOSUPPORT = 1, 38, 93, 97
+_EPERM, _ENOSYS, _EPROTONOSUPPORT, _ESOCKTNOSUPPORT, _EAFNOSUPPORT = 1, 38, 93, 94, 97
 _CLONE_THREAD = 0x00010000
-_AF_UNIX, _AF_SMC = 1, 43
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_SMC = 1, 2, 10, 43
 _SOCK_STREAM, _SOCK_SEQPACKET, _SOCK_TYPE_MASK = 1, 5, 0xF
 _STREAMS_BUT_TCP = (262, 256, 132)  # IPPROTO_MPTCP, IPPROTO_SMC, IPPROTO_SCTP
 _MSG_FASTOPEN = 0x20000000
@@ -137,6 +137,15 @@ def _sockets(*, is_without_unix: bool, has_ports: bool) -> list[Instruction]:
         block += [(_IF_EQUAL, 0, 1, _AF_SMC), _deny(_EAFNOSUPPORT), (_LOAD, 0, 0, _ARGUMENT[2])]
         for protocol in _STREAMS_BUT_TCP:
             block += [(_IF_EQUAL, 0, 1, protocol), _deny(_EPROTONOSUPPORT)]
+        block += [
+            (_LOAD, 0, 0, _ARGUMENT[1]),
+            (_AND, 0, 0, _SOCK_TYPE_MASK),
+            (_IF_EQUAL, 0, 4, _SOCK_SEQPACKET),
+            (_LOAD, 0, 0, _ARGUMENT[0]),
+            (_IF_EQUAL, 1, 0, _AF_INET),
+            (_IF_EQUAL, 0, 1, _AF_INET6),
+            _deny(_ESOCKTNOSUPPORT),  # which is SCTP with protocol 0, too; as where there is none
+        ]
     return [*block, _ALLOWED]
 
 

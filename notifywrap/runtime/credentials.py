@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from notifywrap.errors import SpecError
 from notifywrap.lean import TYPE_CHECKING
@@ -29,7 +30,11 @@ def read_credential(name: str, option: str) -> bytes:
     if not directory:
         raise SpecError(f"{option}: there are no credentials here ({fix})")
     try:
-        with open(os.path.join(directory, name), "rb") as file:
+        # A FIFO would have us wait, deaf to TERM. Of a regular file the flag changes nothing.
+        fd = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise SpecError(f"{option}: the credential {name!r} is not a regular file")
             data = file.read(_MOST + 1)
     except FileNotFoundError:
         raise SpecError(f"{option}: there is no credential {name!r} ({fix})") from None

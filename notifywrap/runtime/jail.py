@@ -13,19 +13,19 @@ import struct
 from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.events import Level
-from notifywrap.policy.jailplan import FILTERED, find_gaps, make_plan
+from notifywrap.policy.jailplan import find_gaps, make_plan
 from notifywrap.policy.jailspec import JailPath
 from notifywrap.policy.syscallfilter import MACHINES, build_filter
 from notifywrap.runtime.landlock import DENIED, find_abi, restrict
 from notifywrap.runtime.libc import PR_SET_NO_NEW_PRIVS, prctl
-from notifywrap.runtime.program import find_programs
+from notifywrap.runtime.program import find_machine, find_programs
 from notifywrap.runtime.syscall import call, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from notifywrap.policy.jailspec import Jail
-    from notifywrap.policy.syscallfilter import Instruction
+    from notifywrap.policy.syscallfilter import Instruction, Machine
     from notifywrap.runtime.program import Program
 
     Say = Callable[[Level, str], None]
@@ -39,6 +39,8 @@ _READ = ("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/proc/sys/net
 _WRITE = ("/dev/null",)
 # Where ld.so looks, see ld.so(8).
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+# Each opens /proc/PID/map_files, where memory has a file (proc(5)); numbers: linux/capability.h.
+_OF_MAP_FILES = {21: "CAP_SYS_ADMIN", 40: "CAP_CHECKPOINT_RESTORE"}
 
 
 def enter(jail: Jail, argv: Sequence[str], env: Mapping[str, str], say: Say) -> None:
@@ -48,11 +50,16 @@ def enter(jail: Jail, argv: Sequence[str], env: Mapping[str, str], say: Say) -> 
     enforced, OSError when *argv* cannot be executed.
     """
     programs = _find_all(jail, argv, env)
-    abi, why = 0, ""
-    if jail.rules - FILTERED:
-        abi, why = _look_for_landlock()
-    machine = MACHINES.get(os.uname().machine)
-    gaps = find_gaps(jail, abi, why=why, can_filter=machine is not None)
+    status = _read_status()
+    abi, why = _look_for_landlock(is_filtered=status.get("Seccomp") == "2")
+    machine = _find_machine()
+    gaps = find_gaps(
+        jail,
+        abi,
+        why=why,
+        can_filter=machine is not None,
+        capabilities=_find_capabilities(status),
+    )
     if gaps:
         text = f"{jail.label}: not enforced here: {'; '.join(gaps)}"
         if jail.is_strict:
@@ -111,15 +118,50 @@ def _find_exceptions(programs: Sequence[Program]) -> list[JailPath]:
     return found
 
 
-def _look_for_landlock() -> tuple[int, str]:
+def _read_status() -> dict[str, str]:
+    """What /proc has to say about this process; {} without /proc."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            lines = os.fsdecode(file.read()).split("\n")
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _find_capabilities(status: Mapping[str, str]) -> list[str]:
+    """Those of _OF_MAP_FILES that the target is going to have."""
+    try:
+        with open("/proc/self/uid_map", "rb") as file:
+            # In a user namespace of their own (PrivateUsers=) they do not count for that.
+            if file.read().split() != [b"0", b"0", b"4294967295"]:
+                return []
+    except OSError:
+        pass  # a kernel without user namespaces
+    own, given, bounding, ambient = (
+        int(status.get(name, "0"), 16) for name in ("CapPrm", "CapInh", "CapBnd", "CapAmb")
+    )
+    # capabilities(7): with no_new_privs, nobody gets more by executing than he has before.
+    kept = (own & (given | bounding)) | ambient
+    return [name for number, name in _OF_MAP_FILES.items() if kept >> number & 1]
+
+
+def _find_machine() -> Machine | None:
+    """What this process is made for; None where its system calls are not known. Not uname(2), which
+    says what Personality= wants to hear: i686 on x86_64."""
+    try:
+        elf = find_machine("/proc/self/exe")
+    except OSError:  # no /proc, or an interpreter that can be executed and not read
+        return MACHINES.get(os.uname().machine)
+    return next((machine for machine in MACHINES.values() if machine.elf == elf), None)
+
+
+def _look_for_landlock(*, is_filtered: bool) -> tuple[int, str]:
     """As find_abi(), also where the unit's own filter kills whoever asks: a target that dies of
     SIGSYS before its first instruction would leave people guessing."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            is_filtered = b"\nSeccomp:\t2" in file.read()
         child = os.fork() if is_filtered else None
     except OSError:
-        child = None  # no /proc; or LimitNPROC=: then we shall see
+        child = None  # LimitNPROC=: then we shall see
     if child == 0:
         find_abi()
         os._exit(0)
@@ -148,6 +190,11 @@ def _tell(jail: Jail, programs: Sequence[Program], abi: int, say: Say) -> None:
         roles = sorted({each.role for each in programs if each.role})
         hint = f" (and whatever its {' or '.join(roles)} can read)" if roles else ""
         say(Level.INFO, f"{jail.label}: nothing is executed but {', '.join(named)}{hint}")
+    for each in programs:
+        is_helped = any(path.rule == "exec" for path in jail.paths)
+        if each.is_opaque and "exec" in jail.rules and abi and not is_helped:
+            text = f"cannot tell what {each.path!r} executes by its first line"
+            say(Level.WARNING, f"{jail.label}: {text} (add exec=PATH for it)")
     if os.geteuid() != 0 and _gains_privilege(programs[0].path):
         say(
             Level.WARNING,

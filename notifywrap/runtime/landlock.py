@@ -64,8 +64,10 @@ def restrict(jail: Jail, plan: Plan, abi: int, more: Iterable[JailPath]) -> None
     try:
         if plan.root_rights:
             _allow_path(ruleset, "/", plan.root_rights)
-        for each in (*jail.paths, *more):
+        for each in jail.paths:
             _except(ruleset, each, plan.handled_fs, jail.label)
+        for each in more:
+            _except(ruleset, each, plan.handled_fs, jail.label, is_asked_for=False)
         for rule, port in jail.ports:
             rights = _PORT_RIGHTS[rule] & plan.handled_net
             if rights:
@@ -75,14 +77,21 @@ def restrict(jail: Jail, plan: Plan, abi: int, more: Iterable[JailPath]) -> None
         os.close(ruleset)
 
 
-def _except(ruleset: int, each: JailPath, handled_fs: int, label: str) -> None:
+def _except(
+    ruleset: int, each: JailPath, handled_fs: int, label: str, *, is_asked_for: bool = True
+) -> None:
+    if not rights_of(each.rule, handled_fs, is_directory=True):
+        return  # nothing was taken away: it need not be looked at, and may not be reachable
     try:
         is_directory = stat.S_ISDIR(os.stat(each.path).st_mode)
         rights = rights_of(each.rule, handled_fs, is_directory=is_directory)
         if rights:
             _allow_path(ruleset, each.path, rights)
     except OSError as error:
-        if each.may_be_missing and error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if each.may_be_missing and (
+            not is_asked_for  # whatever keeps us from it (InaccessiblePaths=) keeps the target, too
+            or error.errno in (errno.ENOENT, errno.ENOTDIR)
+        ):
             return
         why = os.strerror(error.errno or 0).lower()
         hint = f"; write {each.rule}=-{each.path} if it may be missing"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 
 from notifywrap.lean import TYPE_CHECKING, NamedTuple
+from notifywrap.policy.shebang import find_env_command, parse_shebang
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import BinaryIO
 
-__all__ = ["Program", "find_programs"]
+__all__ = ["Program", "find_machine", "find_programs"]
 
 _MOST_FILES = 16  # interpreters of interpreters: the kernel takes 5
 _HEAD = 256  # BINPRM_BUF_SIZE: where the kernel looks for #! and its line's end
@@ -23,20 +25,22 @@ _MOST_SEGMENTS = 1024
 class Program(NamedTuple):
     """One executable file.
 
-    role     "" for what was asked for, "interpreter" or "loader" for what it needs
-    machine  EM_... of a 64-bit ELF file (elf(5)), -1 of any other, 0 for a script
+    role       "" for what was asked for, "interpreter" or "loader" for what it needs
+    machine    EM_... of a 64-bit ELF file (elf(5)), -1 of any other, 0 for a script
+    is_opaque  its first line has something executed, and what that is cannot be told
     """
 
     path: str
     role: str = ""
     machine: int = 0
+    is_opaque: bool = False
 
 
 def find_programs(command: str, env: Mapping[str, str]) -> list[Program]:
     """What is executed for *command*: itself first, then all it needs for that.
 
     Raises OSError: as exec(3) would where nothing of that name can be executed; with the file's
-    name in it where a file can, but not be read.
+    name in it where a file can, but not be read. Never waits for a file.
     """
     found: list[Program] = []
     waiting = [(_search(command, env), "")]
@@ -44,14 +48,29 @@ def find_programs(command: str, env: Mapping[str, str]) -> list[Program]:
         path, role = waiting.pop(0)
         if path in (program.path for program in found):
             continue
-        with open(path, "rb") as file:
+        with _open(path) as file:
             head = file.read(_HEAD)
             machine, loader = _read_elf(file) if head[:4] == b"\x7fELF" else (0, "")
-        found.append(Program(path, role, machine))
+        interpreters, is_opaque = _interpreters(head, env)
+        found.append(Program(path, role, machine, is_opaque))
         if loader:
             waiting.append((loader, "loader"))
-        waiting += [(each, "interpreter") for each in _interpreters(head, env)]
+        waiting += [(each, "interpreter") for each in interpreters]
     return found
+
+
+def find_machine(path: str) -> int:
+    """As Program.machine. Raises OSError when it cannot be read."""
+    with _open(path) as file:
+        return _read_elf(file)[0]
+
+
+def _open(path: str) -> BinaryIO:
+    # Nothing else is executed: EACCES, as execve(2) says. To open it could wait for ever (a FIFO),
+    # or do something (a device).
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EACCES, "")
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def _search(command: str, env: Mapping[str, str]) -> str:
@@ -67,17 +86,17 @@ def _search(command: str, env: Mapping[str, str]) -> str:
     raise OSError(errno.ENOENT, "")
 
 
-def _interpreters(head: bytes, env: Mapping[str, str]) -> list[str]:
-    """What `#!/usr/bin/env python3` names: env, and what env will look for."""
-    if head[:2] != b"#!":
-        return []
-    words = os.fsdecode(head[2:].partition(b"\n")[0]).split()
-    found = words[:1]
-    if found and os.path.basename(found[0]) == "env":
-        # -S and other options, and NAME=VALUE, go before the program.
-        rest = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-        found += [_search(word, env) for word in rest[:1]]
-    return found
+def _interpreters(head: bytes, env: Mapping[str, str]) -> tuple[list[str], bool]:
+    """What `#!/usr/bin/env python3` names: env, and what env will look for. True when that cannot
+    be told, or is not there: then env says so, as it does without us."""
+    interpreter, argument = map(os.fsdecode, parse_shebang(head))
+    if os.path.basename(interpreter) != "env":
+        return ([interpreter] if interpreter else []), False
+    command = find_env_command(argument)
+    try:
+        return [interpreter, *([_search(command, env)] if command else [])], command is None
+    except OSError:
+        return [interpreter], True
 
 
 def _read_elf(file: BinaryIO) -> tuple[int, str]:

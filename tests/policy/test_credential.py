@@ -30,6 +30,11 @@ def test_the_variable_is_the_name_in_capitals_or_what_is_asked_for():
         (["a:NOTIFY_SOCKET"], "a meaning of its own"),
         (["listen-pid"], "a meaning of its own"),
         (["a:NOTIFYWRAP_JAIL"], "a meaning of its own"),
+        (["a:PATH"], "a meaning of its own"),  # "not found in PATH=s3cret"
+        (["path"], "a meaning of its own"),
+        (["a:LD_PRELOAD"], "a meaning of its own"),  # ld.so prints what it cannot load
+        (["a:GLIBC_TUNABLES"], "a meaning of its own"),
+        (["a:GCONV_PATH"], "a meaning of its own"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_fix(texts: list[str], fix: str):

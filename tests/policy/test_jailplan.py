@@ -23,7 +23,8 @@ def jail_of(text: str) -> Jail:
 @pytest.mark.parametrize(
     ("abi", "wanted"),
     [
-        (0, ["exec, read, write, bind, connect, nosignal (no Landlock)"]),
+        (0, ["exec, read, write, bind, connect, nosignal, taking over processes of this user that"
+             " are in no jail, such as exec: probes (no Landlock)"]),
         (1, ["bind, connect (needs Linux 6.7)", "nosignal (needs Linux 6.12)",
              "truncating files by their path (needs Linux 6.2)",
              "ioctl(2) on devices (needs Linux 6.10)"]),
@@ -78,7 +79,7 @@ def test_every_rule_is_enforced_or_named_as_a_gap(abi: int, rules: set[str]):
     made = make_plan(Jail(frozenset(rules)), abi)
     gaps = " ".join(find_gaps(Jail(frozenset(rules)), abi)).replace(",", " ").split()
     held = {
-        "exec": made.handled_fs & plan.EXECUTE,
+        "exec": made.handled_fs & ~made.root_rights & plan.EXECUTE,
         "read": made.handled_fs & plan.READ_FILE,
         "write": made.handled_fs & plan.WRITE_FILE,
         "bind": made.handled_net & plan.BIND_TCP,
@@ -87,6 +88,33 @@ def test_every_rule_is_enforced_or_named_as_a_gap(abi: int, rules: set[str]):
     }
     for rule, is_held in held.items():
         assert bool(is_held) is (rule in rules and rule not in gaps), rule
+
+
+@pytest.mark.parametrize("abi", range(1, 9))
+@given(rules=st.sets(st.sampled_from(RULES), min_size=1))
+def test_every_jail_has_a_wall_to_its_neighbours(abi: int, rules: set[str]):
+    """Without Landlock's, the target could trace an exec probe and act in its name."""
+    made = make_plan(Jail(frozenset(rules)), abi)
+    assert made.handled_fs or made.handled_net or made.scoped
+    if not rules & {"exec", "read", "write"}:
+        assert made.handled_fs == made.root_rights, "nobody asked to take files away"
+
+
+@pytest.mark.parametrize("rules", ["nofork", "bind=80", "default"])
+def test_a_kernel_without_a_wall_says_so(rules: str):
+    """What the target may no longer do itself, an exec probe can still be made to do."""
+    (gap,) = find_gaps(jail_of(rules), 0, why="no Landlock")
+    assert "taking over processes of this user that are in no jail, such as exec: probes" in gap
+    assert gap.endswith(" (no Landlock)")
+
+
+@pytest.mark.parametrize("rules", ["exec", "nomemfd"])
+def test_a_capability_that_leads_around_a_rule_is_a_gap(rules: str):
+    """Of memory that is mapped, the kernel makes a file that can be executed (proc(5))."""
+    (gap,) = find_gaps(jail_of(rules), 7, capabilities=["CAP_SYS_ADMIN"])
+    assert gap.startswith("executing memory by way of /proc/self/map_files (CAP_SYS_ADMIN lets it")
+    assert "CapabilityBoundingSet=" in gap
+    assert find_gaps(jail_of("nofork"), 7, capabilities=["CAP_SYS_ADMIN"]) == []
 
 
 @pytest.mark.parametrize("abi", range(2, 8))

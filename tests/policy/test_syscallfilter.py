@@ -87,6 +87,11 @@ def test_tcp_cannot_be_had_under_another_name(machine: Machine, rule: str):
     for protocol in (262, 256, 132):
         assert denied(rule, machine, "socket", 10, 1, protocol) == errno.EPROTONOSUPPORT
     assert denied(rule, machine, "socket", 43, 1) == errno.EAFNOSUPPORT
+    for family in (2, 10):  # a sequence of packets over IP is SCTP, named or not
+        kind = 5 | 0o2004000
+        assert denied(rule, machine, "socket", family, kind, 0) == errno.ESOCKTNOSUPPORT
+    assert denied(rule, machine, "socket", 1, 5, 0) == 0, "what AF_UNIX calls so is another thing"
+    assert denied(rule, machine, "socket", 2, 2, 0) == 0, "UDP, documented"
     assert denied(rule, machine, "io_uring_setup", 8) == errno.EPERM
 
 

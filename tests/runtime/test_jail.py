@@ -7,11 +7,15 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.jailed import INTRUDER, REAL, Jailed, x86_64
+from tests.runtime.jailed import INTRUDER, REAL, Jailed, start_of, without_map_files, x86_64
 from tests.runtime.wrapped import START, Inbox, Wrapped, is_gone, run, status_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_bare_jail_takes_away_what_an_intruder_needs(listener: int, tmp_path: Path):
@@ -54,10 +58,59 @@ def test_calls_by_other_numbers_do_not_get_out():
         assert jailed.attempt("fork_by_other_number") == "ENOSYS"
 
 
-def test_without_a_jail_the_same_attempts_succeed(listener: int):
+@pytest.fixture
+def neighbour() -> Iterator[int]:
+    """A process of the same user that is in no jail, as an exec probe is."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("abi", "rules"),
+    [
+        (99, "nofork"),
+        *(
+            pytest.param(abi, rules, marks=pytest.mark.slow)
+            for abi in (1, 2, 99)
+            for rules in ("nofork", "nounix,nomemfd", "exec", "bind=0")
+            if (abi, rules) != (99, "nofork")
+        ),
+    ],
+)
+def test_whatever_the_rules_a_neighbour_cannot_be_taken_over(rules: str, abi: int, neighbour: int):
+    """Or the target would have an exec probe do what it is forbidden itself."""
+    start = START if abi == 99 else start_of(abi)
+    with Jailed(f"--jail={rules}", start=start) as jailed:
+        for way in ("open_memory", "take_descriptor", "trace"):
+            assert jailed.attempt(way, neighbour) in ("EACCES", "EPERM"), way
+        for allowed in ("thread", "bind 0", "read /etc/passwd", "list /"):
+            assert jailed.attempt(allowed) == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", ["nofork", "bind=0"])
+def test_the_wall_to_the_neighbours_is_all_that_it_takes(rules: str, tmp_path: Path):
+    """nofork is not about files: what is executed, written and moved is as before; mount(2) and
+    pivot_root(2) alone are not (landlock(7)), and help says so."""
+    (tmp_path / "other").mkdir()
+    with Jailed(f"--jail={rules}") as jailed:
+        for words in (
+            f"write {tmp_path}/x",
+            f"rename {tmp_path}/x {tmp_path}/other/y",
+            f"truncate {tmp_path}/other/y",
+            f"remove {tmp_path}/other/y",
+        ):
+            assert jailed.attempt(words) == "ok", words
+        jailed.attempt("exec", "/bin/true")
+        assert jailed.end() == 0, "it has become true(1)"
+
+
+def test_without_a_jail_the_same_attempts_succeed(listener: int, neighbour: int):
     """Or all the other tests would prove nothing."""
     attempts = ["fork", "spawn", "subprocess", "memfd", "unix", "unix_pair datagram", "bind 0",
                 f"connect {listener}", f"connect_fast {listener}", f"kill {os.getpid()}",
+                f"open_memory {neighbour}", f"take_descriptor {neighbour}", f"trace {neighbour}",
                 "exec /bin/true"]  # fmt: skip
     with Jailed() as jailed:
         last = attempts.pop()
@@ -78,6 +131,7 @@ def test_ports_are_closed_by_every_way_that_leads_to_them(listener: int):
         }
         assert {words: jailed.attempt(words) for words in denied} == denied
         assert jailed.attempt(f"say_by_udp {listener}") == "ok", "documented: TCP alone"
+        assert jailed.attempt("listen_unbound") == "ok", "documented, too: nobody asks to bind"
         assert jailed.attempt("fork") == "ok", "a rule that was not asked for"
 
 
@@ -127,9 +181,15 @@ def test_paths_are_for_what_they_were_listed_for(tmp_path: Path):
 
 def test_nowrite_leaves_nothing_to_write_to(tmp_path: Path):
     """For what only answers questions."""
+    (tmp_path / "old").touch()
     with Jailed("--jail=nowrite") as jailed:
         assert jailed.attempt("write", tmp_path / "x") == "EACCES"
+        assert jailed.attempt("write", tmp_path / "old") == "EACCES"
         assert jailed.attempt("read", "/etc/passwd") == "ok"
+        # Documented: Landlock has no say in what is written about a file.
+        assert jailed.attempt("chmod", tmp_path / "old") == "ok"
+        assert jailed.attempt("touch", tmp_path / "old") == "ok"
+        assert jailed.attempt("label", tmp_path / "old") in ("ok", "EOPNOTSUPP")
 
 
 def test_nosignal_keeps_signals_inside():
@@ -171,6 +231,22 @@ def test_a_script_gets_its_interpreter_and_that_is_said(tmp_path: Path, first: s
     assert f"but {script}, its interpreter " in line
     assert "its loader /lib" in line
     assert "interpreter or loader can read" in line or "loader or interpreter can read" in line
+
+
+@pytest.mark.slow
+def test_a_first_line_that_cannot_be_understood_is_named(tmp_path: Path):
+    """env(1) unquotes, and fills in variables; what it will execute was not made executable."""
+    script = tmp_path / "daemon"
+    script.write_text("#!/usr/bin/env -S 'sh' -e\necho up\n")
+    script.chmod(0o755)
+    done = run("--jail=exec", "--ready", "alive", "--", str(script))
+    assert f"cannot tell what {str(script)!r} executes by its first line" in done.stderr
+    assert "add exec=PATH" in done.stderr
+    assert (done.returncode, done.stdout) == (126, ""), "env cannot execute it"
+    jail = f"--jail=exec={shutil.which('sh')}"
+    done = run(jail, "--ready", "alive", "--", str(script))
+    assert done.stdout == "up\n"
+    assert "cannot tell" not in done.stderr
 
 
 def test_a_program_that_needs_to_fork_says_so_itself():
@@ -251,6 +327,7 @@ def test_a_jail_in_the_environment_and_in_a_file_is_the_same(tmp_path: Path):
         done = subprocess.run(
             [REAL, "-c", START, *options, "--", "/bin/sh", "-c", "/bin/true"],
             env={**os.environ, **env}, capture_output=True, text=True, timeout=20, check=False,
+            preexec_fn=without_map_files,
         )  # fmt: skip
         assert "ork" in done.stderr.splitlines()[1], done.stderr
         assert done.returncode != 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.runtime.jailed import REAL, Jailed, start_of, x86_64
-from tests.runtime.wrapped import START, Inbox, Wrapped, run
+from tests.runtime.jailed import REAL, Jailed, start_of, without_map_files, x86_64
+from tests.runtime.wrapped import START, Inbox, Wrapped, command_line, run, status_of
 
 EVERYTHING = "default,nosignal,bind=0,noconnect"
 NOBODY = 65534
@@ -61,9 +63,10 @@ def test_before_linux_5_19_it_is_said_that_files_cannot_be_moved(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("rules", "abi", "missing"),
-    [("strict", 0, "exec (this kernel has no Landlock)"),
+    [("strict", 0, "not enforced here: exec, taking over "),
      ("strict,exec,bind=80", 3, "bind (needs Linux 6.7)"),
-     ("strict,write=/tmp", 2, "truncating files by their path (needs Linux 6.2)")],
+     ("strict,write=/tmp", 2, "truncating files by their path (needs Linux 6.2)"),
+     ("strict,nofork", 0, "such as exec: probes (this kernel has no Landlock)")],
 )  # fmt: skip
 def test_strict_starts_nothing_where_something_is_not_enforced(
     tmp_path: Path, inbox: Inbox, rules: str, abi: int, missing: str
@@ -85,6 +88,70 @@ def test_strict_starts_where_all_is_enforced():
     """A refusal for nothing would teach people to leave it out."""
     with Jailed("--jail=strict") as jailed:
         assert jailed.attempt("fork") == "EPERM"
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", ["exec", "nomemfd"])
+def test_root_with_all_capabilities_is_told_what_its_jail_does_not_hold(rules: str):
+    """CAP_SYS_ADMIN makes a file of any memory, and no rule is asked when that is executed."""
+    done = run(f"--jail={rules}", "--ready=alive", "--", "true")
+    if int(status_of(os.getpid(), "CapBnd"), 16) >> 21 & 1:
+        assert "not enforced here: executing memory by way of /proc/self/map_files" in done.stderr
+        assert "CapabilityBoundingSet=" in done.stderr
+        done = run(f"--jail=strict,{rules}", "--", "true")
+        assert done.returncode == 125
+        assert "strict forbids to start so" in done.stderr
+    for options in (f"strict,{rules}", "strict,nofork"):
+        done = run(f"--jail={options}", "--ready=alive", "--", "true", preexec_fn=without_map_files)
+        assert (done.returncode, "not enforced" in done.stderr) == (0, False), done.stderr
+    assert run("--jail=strict,nofork", "--", "true").returncode == 0, "not about memory"
+
+
+@as_root
+@pytest.mark.slow
+def test_whoever_is_root_in_a_namespace_alone_is_told_nothing():
+    """PrivateUsers=: those capabilities open no map_files."""
+    words = ["unshare", "--user", "--map-root-user", "--"]
+    command = [*words, *command_line("--jail=strict", "--ready=alive", "--", "true")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    if done.stderr.startswith("unshare: "):
+        pytest.skip(f"no user namespaces here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+
+
+@x86_64
+def test_the_filter_is_there_under_another_personality():
+    """Personality=x86 makes uname(2) say i686, and nothing was filtered."""
+    with Jailed("--jail=strict", preexec_fn=as_i686) as jailed:
+        assert jailed.attempt("fork") == "EPERM"
+        assert jailed.attempt("unix") == "EAFNOSUPPORT"
+
+
+def as_i686() -> None:
+    ctypes.CDLL(None).personality(8)  # PER_LINUX32, personality(2)
+    without_map_files()
+
+
+@pytest.mark.parametrize("rules", ["read=/", pytest.param("exec", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("error", ["EACCES", pytest.param("ELOOP", marks=pytest.mark.slow)])
+def test_a_path_that_nobody_named_may_be_out_of_reach(rules: str, error: str):
+    """InaccessiblePaths=/proc/sys is no reason not to start: the target lives with it, too."""
+    start = _UNREACHABLE.format(error=error) + START
+    with Jailed(f"--jail={rules}", start=start) as jailed:
+        assert jailed.attempt("thread") == "ok"
+
+
+# A file system that denies: root cannot be denied anything otherwise.
+_UNREACHABLE = """\
+import errno, os
+stat = os.stat
+def fail(path, **more):
+    if str(path).startswith(("/proc/sys/net", "/etc/ld.so.cache", "/dev/full")):
+        raise OSError(errno.{error}, "", path)
+    return stat(path, **more)
+os.stat = fail
+"""
 
 
 def test_a_machine_whose_calls_cannot_be_filtered_says_so(tmp_path: Path):
@@ -115,7 +182,7 @@ def test_a_path_that_is_not_there_is_told_before_anything_starts(
 ):
     """Found when the first request needs it, it would be found at night."""
     mark = tmp_path / "mark"
-    done = run(f"--jail={rules}", "--", "touch", str(mark))
+    done = run(f"--jail={rules}", "--", "touch", str(mark), preexec_fn=without_map_files)
     assert done.returncode == status
     assert done.stderr.startswith(f"<3>notifywrap: --jail: {rules}: ")
     assert fix in done.stderr
@@ -161,11 +228,43 @@ def test_a_program_of_another_machine_is_refused_where_calls_are_filtered(tmp_pa
     assert "is not a 64-bit program of this machine" in done.stderr
 
 
-@pytest.mark.parametrize(("command", "status"), [("/nonexistent", 127), ("/etc/passwd", 126)])
-def test_what_cannot_be_executed_ends_as_without_a_jail(command: str, status: int):
-    """A typing mistake must not look like the jail's doing."""
-    done = run("--jail", "--", command)
+@pytest.mark.parametrize(
+    ("command", "status", "why"),
+    [
+        ("/nonexistent", 127, "no such file"),
+        ("/etc/passwd", 126, "permission denied"),
+        ("/etc", 126, "it is a directory"),
+        ("fifo", 126, "it is not a regular file"),
+    ],
+)
+def test_what_cannot_be_executed_ends_as_without_a_jail(
+    tmp_path: Path, command: str, status: int, why: str
+):
+    """A typing mistake must not look like the jail's doing; nor be waited for (a FIFO)."""
+    if command == "fifo":
+        command = str(tmp_path / "fifo")
+        os.mkfifo(command, 0o755)
+    done = run("--jail", "--", command, preexec_fn=without_map_files)
     assert (done.returncode, done.stderr) == (status, run("--", command).stderr)
+    assert f"cannot start {command!r}: {why}" in done.stderr
+
+
+@pytest.mark.parametrize("descriptors", [range(0), range(3, 13)], ids=["", "all taken"])
+def test_main_target_says_what_went_wrong_although_it_may_make_no_socket(
+    inbox: Inbox, tmp_path: Path, descriptors: range
+):
+    """The filter is in force when exec fails; `systemctl status` must have the reason still.
+
+    descriptors  what fd: probes ask for: one is the number of the socket that speaks to systemd
+    """
+    program = tmp_path / "program"
+    program.write_text("no program\n")
+    program.chmod(0o755)
+    probes = [f"--ready=fd:{number}" for number in descriptors]
+    words = ("--main=target", "--jail=nounix", *probes)
+    with Wrapped([str(program)], *words, inbox=inbox) as done:
+        assert done.end() == 126
+    assert "not a program" in inbox.wait("STATUS")["STATUS"]
 
 
 @as_root

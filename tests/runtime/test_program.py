@@ -50,6 +50,8 @@ def test_a_static_program_needs_nothing(tmp_path: Path):
         ("#!/usr/bin/env sh", ["/usr/bin/env", "/usr/bin/sh"]),
         ("#!/usr/bin/env -S sh -e", ["/usr/bin/env", "/usr/bin/sh"]),
         ("#!/usr/bin/env -S A=b sh", ["/usr/bin/env", "/usr/bin/sh"]),
+        ("#!/usr/bin/env -S -u HOME sh -e", ["/usr/bin/env", "/usr/bin/sh"]),
+        ("#!/usr/bin/env\t-vS\tsh\t-e", ["/usr/bin/env", "/usr/bin/sh"]),
     ],
 )
 def test_a_script_needs_its_interpreters(tmp_path: Path, first: str, roles: list[str]):
@@ -59,6 +61,40 @@ def test_a_script_needs_its_interpreters(tmp_path: Path, first: str, roles: list
     assert [each.path for each in found if each.role == "interpreter"] == roles
     assert [each.role for each in found if each.role == "loader"] == ["loader"]
     assert found[0] == Program(script)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["-S -C / sh", "sh -e", "no-such-command", "-S no-such-command", "-S 'sh'", "A=b", "-i sh"],
+)
+def test_what_env_executes_is_known_or_said_not_to_be(tmp_path: Path, argument: str):
+    """What is not known is not executable in the jail; env itself says the rest."""
+    script = executable(tmp_path / "x", f"#!/usr/bin/env {argument}\n".encode())
+    found = find_programs(script, PATH)
+    assert found[0] == Program(script, is_opaque=True)
+    assert [each.path for each in found if each.role == "interpreter"] == ["/usr/bin/env"]
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "socket"])
+@pytest.mark.parametrize("is_interpreter", [False, True])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    tmp_path: Path, kind: str, is_interpreter: bool
+):
+    """A FIFO is opened when somebody writes to it, and until then the wrapper was deaf to TERM."""
+    path = tmp_path / "x"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        os.mknod(path, 0o140755)
+    path.chmod(0o755)
+    command = str(path)
+    if is_interpreter:
+        command = executable(tmp_path / "script", f"#!{path}\n".encode())
+    with pytest.raises(PermissionError) as caught:
+        find_programs(command, PATH)
+    assert caught.value.filename is None, "as execve(2) says, and not: cannot read"
 
 
 def test_an_interpreter_that_is_itself_a_script_needs_its_own(tmp_path: Path):
@@ -95,6 +131,6 @@ def test_a_broken_file_is_no_reason_to_fail(
     program = executable(path, bytes(content[: cut or None]))
     try:
         found = find_programs(program, PATH)
-    except (FileNotFoundError, ValueError):
-        return  # the loader that it names now
+    except (FileNotFoundError, PermissionError, ValueError):
+        return  # the loader that it names now: not there, or a directory
     assert found[0].path == program

@@ -96,6 +96,41 @@ def test_the_jail_holds_in_a_hardened_unit(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("user", ["root", "nobody"])
+@pytest.mark.parametrize("rules", ["nofork", "nounix,nomemfd", "bind=0", ""])
+def test_an_exec_probe_outside_is_out_of_the_targets_reach(
+    systemd: SystemdHost, attempts: Callable[..., dict[str, str]], user: str, rules: str
+) -> None:
+    """It is a process of the same user, in no jail: taken over, it does what the target may not."""
+    settings = {**USERS[user], **attempts("take_over sleep")}
+    options = ["--ready=log:^ok.last$", "--ready=exec:/bin/sleep 3", "--timeout=5"]
+    options += [f"--jail={rules}"] if rules else []
+    started = systemd.start(options, INTRUDER, wrapper=WRAPPER, **settings)
+    assert started.ok, systemd.journal()
+    (outcome,) = outcomes(systemd)
+    assert outcome in (("EACCES", "EPERM") if rules else ("ok",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("user", ["nobody", "dynamic"])
+@pytest.mark.parametrize(
+    "more", [{"Personality": "x86"}, {"InaccessiblePaths": "/proc/sys -/etc/ld.so.cache"}]
+)
+def test_the_jail_is_as_strict_whatever_else_the_unit_says(
+    systemd: SystemdHost, attempts: Callable[..., dict[str, str]], user: str, more: dict[str, str]
+) -> None:
+    """uname(2) says i686 then, or what nobody named cannot be looked at: no reason for less."""
+    tried = {"fork": "EPERM", "unix": "EAFNOSUPPORT", "exec /bin/true": "EACCES", "memfd": "EPERM"}
+    settings = {**more, **USERS[user], **attempts(*tried)}
+    options = ["--jail=strict,default,nowrite,read=/opt,read=/usr", f"--jail=read={HOME}"]
+    options += ["--ready=log:^ok.last$"]
+    started = systemd.start(options, INTRUDER, wrapper=WRAPPER, **settings)
+    assert started.ok, systemd.journal()
+    assert dict(zip(tried, outcomes(systemd), strict=True)) == tried
+    assert "not enforced" not in systemd.journal()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"SystemCallErrorNumber": "EPERM"}], ids=["kills", "EPERM"])
 def test_a_filter_that_forbids_landlock_is_named(
     systemd: SystemdHost, attempts: Callable[..., dict[str, str]], more: dict[str, str]
@@ -107,7 +142,7 @@ def test_a_filter_that_forbids_landlock_is_named(
     started = systemd.start(options, INTRUDER, wrapper=WRAPPER, **settings)
     assert started.ok, systemd.journal()
     assert dict(zip(tried, outcomes(systemd), strict=True)) == tried
-    systemd.wait_line("not enforced here: exec .SystemCallFilter= of the unit forbids Landlock")
+    systemd.wait_line("not enforced here: exec, taking over .*SystemCallFilter= of the unit forbid")
     systemd.unit.stop()
     options[0] = "--jail=strict"
     assert not systemd.start(options, INTRUDER, wrapper=WRAPPER, **settings).ok
@@ -146,7 +181,9 @@ def test_a_real_daemon_serves_in_a_bare_jail_and_a_hang_is_found(
     jail = "--jail=strict"
     probes = [word for probe in daemon.probes for word in ("--probe", probe)]
     daemon = daemon._replace(env=(*daemon.env, f"HOME={tmp_path}"))  # or Go asks getent(1) for it
-    one = unit(**wrap(daemon, jail, *probes), start=False)
+    # Strict, so without what leads a root around it.
+    capabilities = {"CapabilityBoundingSet": "~CAP_SYS_ADMIN CAP_CHECKPOINT_RESTORE"}
+    one = unit(**wrap(daemon, jail, *probes), **capabilities, start=False)
     assert daemon.answer in first_replies(one, daemon, 1)[0]
     one.start()
     status = Path(f"/proc/{target_pid(one)}/status").read_text()

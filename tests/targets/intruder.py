@@ -83,6 +83,12 @@ def connect_fast(port: str) -> None:
         client.sendto(b"x", 0x20000000, ("127.0.0.1", int(port)))
 
 
+def listen_unbound() -> int:
+    with socket.socket() as server:
+        server.listen()
+        return int(server.getsockname()[1])
+
+
 def say_by_udp(port: str) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as client:
         client.sendto(b"x", ("127.0.0.1", int(port)))
@@ -100,6 +106,48 @@ def listdir(path: str) -> int:
 def write(path: str) -> None:
     with open(path, "wb") as file:
         file.write(b"x")
+
+
+def find_own(name: str) -> int:
+    """Wait for a process of this user with this name."""
+    while True:
+        for each in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                is_own = os.stat(f"/proc/{each}").st_uid == os.getuid()
+                with open(f"/proc/{each}/comm") as file:
+                    if is_own and file.read() == f"{name}\n":
+                        return int(each)
+            except OSError:
+                pass  # it has ended meanwhile
+
+
+def take_over(name: str) -> None:
+    """All ways must be open, or there is nothing new to be had by one of them."""
+    pid = str(find_own(name))
+    errors = []
+    for way in (open_memory, take_descriptor, trace):
+        try:
+            way(pid)
+        except OSError as error:
+            errors.append(error)
+    if len(errors) == 3:
+        raise errors[0]
+
+
+def open_memory(pid: str) -> None:
+    os.close(os.open(f"/proc/{pid}/mem", os.O_RDWR))
+
+
+def take_descriptor(pid: str) -> None:
+    fd = os.pidfd_open(int(pid))
+    os.close(call(438, fd, 0, 0))
+    os.close(fd)
+
+
+def trace(pid: str) -> None:
+    if libc.ptrace(ctypes.c_long(0x4206), int(pid), None, None) < 0:  # PTRACE_SEIZE
+        raise OSError(ctypes.get_errno(), "")
+    libc.ptrace(ctypes.c_long(17), int(pid), None, None)  # PTRACE_DETACH, if it were stopped
 
 
 def run_memfd() -> None:
@@ -130,9 +178,17 @@ ATTEMPTS = {
     "connect_multipath": connect_multipath,
     "connect_fast": connect_fast,
     "say_by_udp": say_by_udp,
+    "open_memory": open_memory,
+    "take_descriptor": take_descriptor,
+    "take_over": take_over,
+    "trace": trace,
     "read": read,
     "list": listdir,
     "write": write,
+    "listen_unbound": listen_unbound,
+    "chmod": lambda path: os.chmod(path, 0o600),
+    "touch": os.utime,
+    "label": lambda path: os.setxattr(path, "user.x", b"x"),
     "truncate": lambda path: os.truncate(path, 0),
     "remove": os.unlink,
     "mkdir": os.mkdir,
