@@ -52,5 +52,6 @@ A finding is one line, in the file and line that it is about:
   FILE:LINE: error|warning|hint: what happens; what to write instead [rule]
 
 error: it cannot work. warning: it works until it matters. hint: for reading. Exit 1 if there
-is an error or a warning, 0 if not, 2 for misuse. systemd is not asked and need not be there.
+is an error or a warning, 0 if not, 2 for misuse and for a UNIT that cannot be read: that is said
+on stderr, and the others are checked. systemd is not asked and need not be there.
 """

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         root = arguments.last("--root", "/")
         if not os.path.isdir(root):
             raise SpecError(f"--root: {root!r} is not a directory")
-        findings = [(name, lint(load(name, root), understand)) for name in names]
+        findings, status = _look_at(names, root)
         if arguments.last("--json", "no") == "no":
             show("".join(_describe(each) for _, found in findings for each in found))
         else:
@@ -57,7 +57,22 @@ def main(argv: Sequence[str]) -> int:
         Journal().say(Level.ERROR, str(error))
         return error.exit_status
     severities = [each.severity for _, found in findings for each in found]
-    return FOUND if any(each is not Severity.HINT for each in severities) else 0
+    return status or (FOUND if any(each is not Severity.HINT for each in severities) else 0)
+
+
+def _look_at(names: Sequence[str], root: str) -> tuple[list[tuple[str, list[Finding]]], int]:
+    """What is found in each, and the exit status for those that could not be looked at; 0 for none.
+
+    One that is masked must not hide what is wrong with the others.
+    """
+    findings, status = [], 0
+    for name in names:
+        try:
+            findings.append((name, lint(load(name, root), understand)))
+        except NotifywrapError as error:
+            Journal().say(Level.ERROR, str(error))
+            status = error.exit_status
+    return findings, status
 
 
 def understand(argv: Sequence[str], env: Mapping[str, str], watchdog_s: float | None) -> Understood:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,7 +84,11 @@ def _list(argv: Sequence[str]) -> int:
         place = path + _AS_IN_ETC if os.path.isdir(path + _AS_IN_ETC) else path
         services = [file for file in sorted(os.listdir(place)) if file.endswith(".service")]
         text = _read(f"{place}/{services[0]}")
-        said = parse_unit(text, services[0]).text("Description", section="Unit")
+        unit = parse_unit(text, services[0])
+        said = unit.text("Description", section="Unit")
+        if unit.name.instance == "":  # of a template: what stands between @ and .service
+            instance = services[0].replace("@.", "@NAME.")
+            said = f"{re.sub('%[iI]', 'NAME', said)} ({instance})"
         lines.append(f"{name:20}  {said}\n")
     show("".join(lines))
     return 0

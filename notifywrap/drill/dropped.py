@@ -5,8 +5,9 @@ It needs no loader and no library, so nothing but the permission to execute it d
 
 from __future__ import annotations
 
-import os
 import struct
+
+from notifywrap.drill.syscalls import MACHINE
 
 __all__ = ["STATUS", "program"]
 
@@ -23,9 +24,9 @@ _BASE, _HEADERS = 0x400000, 64 + 56
 
 def program() -> bytes:
     """The file's contents. Raises OSError on a machine whose code we do not know."""
-    if os.uname().machine not in _CODE:
-        raise OSError(f"no program for {os.uname().machine}")
-    machine, code = _CODE[os.uname().machine]
+    if MACHINE not in _CODE:
+        raise OSError(f"no program for {MACHINE}")
+    machine, code = _CODE[MACHINE]
     size = _HEADERS + len(code)
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     # ET_EXEC, entered behind the headers; one segment, PT_LOAD, readable and executable (elf(5))

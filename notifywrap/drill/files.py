@@ -66,7 +66,13 @@ def _read(path: str, _: Context) -> None:
 
 
 def _write(path: str, _: Context) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        # The kernel looks whether it runs before it looks whether its mount is read-only.
+        if error.errno in _BUSY and os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise denied(errno.EROFS) from None
+        raise
 
 
 def _make(directory: str, context: Context) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import struct
 
 from notifywrap.drill.attempt import Attempt, Context, denied
-from notifywrap.drill.syscalls import call, libc, system_call
+from notifywrap.drill.syscalls import MACHINE, call, libc, system_call
+from notifywrap.drill.uring import open_socket
 
 __all__ = ["ATTEMPTS"]
 
@@ -63,6 +65,10 @@ def _bpf(_: Context) -> None:
 def _io_uring(flags: int) -> None:
     parameters = ctypes.create_string_buffer(struct.pack("=III", 0, 0, flags), 120)
     os.close(system_call("io_uring_setup", 1, parameters))
+
+
+def _socket_by_io_uring(_: Context) -> None:
+    os.close(open_socket(socket.AF_NETLINK))
 
 
 def _old_aio(_: Context) -> None:
@@ -136,7 +142,7 @@ def _port_access(_: Context) -> None:
 
 
 def _other_calls(_: Context) -> None:
-    if os.uname().machine != "x86_64":
+    if MACHINE != "x86_64":
         raise denied(errno.ENOSYS)
     system_call("getpid", flag=_X32)
 
@@ -199,6 +205,11 @@ ATTEMPTS = (
         "io_uring with a kernel thread",
         "sets up an io_uring that the kernel polls, closes it",
         lambda _: _io_uring(_SQPOLL),
+    ),
+    Attempt(
+        "socket AF_NETLINK by io_uring",
+        "opens one by IORING_OP_SOCKET, where no filter of system calls sees it, and closes it",
+        _socket_by_io_uring,
     ),
     Attempt(
         "userfaultfd for user mode",

@@ -40,6 +40,13 @@ def _run_memory(_: Context) -> NoReturn:
     os.execve(fd, ["drill"], {})
 
 
+def _run_mapped(_: Context) -> NoReturn:
+    memory = mmap.mmap(-1, mmap.PAGESIZE)  # shared: such memory is a file to the kernel
+    memory.write(dropped.program())
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    os.execve(f"/proc/self/map_files/{start:x}-{start + mmap.PAGESIZE:x}", ["drill"], {})
+
+
 def _fork(_: Context) -> None:
     pid = os.fork()
     if pid == 0:
@@ -63,7 +70,8 @@ def _run_shell(_: Context) -> NoReturn:
 
 def _run_python(context: Context) -> NoReturn:
     code = f"raise SystemExit({dropped.STATUS})"
-    os.execv(context.python, ["python3", "-ISc", code])
+    # By its path: that is how one that is not Debian's finds its library.
+    os.execv(context.python, [context.python, "-ISc", code])
 
 
 def _map_code(_: Context) -> None:
@@ -146,6 +154,11 @@ ATTEMPTS = (
     Attempt("map a dropped file as code", "maps a file of its own as code", _map_dropped),
     Attempt("ld.so on a dropped file", "has the loader run a program it dropped", _load_dropped),
     Attempt("exec a dropped script", "drops a script for Python, executes it", _interpret_dropped),
+    Attempt(
+        "exec memory through map_files",
+        "writes a program to shared memory and executes it by its name in /proc/self/map_files",
+        _run_mapped,
+    ),
     Attempt("fork by clone", "the bare system call", _clone),
     Attempt("fork by clone3", "the bare system call", lambda _: _clone3(0)),
     Attempt(

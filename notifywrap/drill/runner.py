@@ -22,7 +22,8 @@ __all__ = ["Report", "run_here", "run_unit"]
 # systemd.exec(5), PROCESS EXIT CODES
 _MEANINGS = {
     200: "200/CHDIR: WorkingDirectory= does not exist",
-    203: "203/EXEC: Python cannot be executed in there",
+    203: "203/EXEC: this Python cannot be executed in there; run the drill with one that can:"
+    " /its/python3 -m notifywrap drill ...",
     217: "217/USER: the user does not exist",
     226: "226/NAMESPACE: a path in the unit does not exist, or cannot be mounted",
     243: "243/CREDENTIALS: what LoadCredential= names does not exist",

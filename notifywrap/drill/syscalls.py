@@ -6,9 +6,24 @@ import ctypes
 import errno
 import os
 
-__all__ = ["call", "libc", "system_call"]
+from notifywrap.runtime.program import find_machine
+
+__all__ = ["MACHINE", "call", "libc", "system_call"]
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _name_machine() -> str:
+    """As uname(2) says it where no Personality= of the unit makes it say something else."""
+    try:
+        elf = find_machine("/proc/self/exe")
+    except OSError:
+        elf = 0
+    names = {62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64"}  # linux/elf-em.h
+    return names.get(elf, os.uname().machine)
+
+
+MACHINE = _name_machine()
 
 # asm/unistd_64.h, and asm-generic/unistd.h for the machines that came later.
 _X86_64 = {
@@ -21,6 +36,7 @@ _X86_64 = {
     "getpid": 39,
     "io_destroy": 207,
     "io_setup": 206,
+    "io_uring_enter": 426,
     "io_uring_setup": 425,
     "iopl": 172,
     "kexec_load": 246,
@@ -42,6 +58,7 @@ _GENERIC = {
     "getpid": 172,
     "io_destroy": 1,
     "io_setup": 0,
+    "io_uring_enter": 426,
     "io_uring_setup": 425,
     "kexec_load": 104,
     "perf_event_open": 241,
@@ -57,7 +74,7 @@ _NUMBERS = {
     "aarch64": _GENERIC,
     "loongarch64": _GENERIC,
     "riscv64": _GENERIC,
-}.get(os.uname().machine, {})
+}.get(MACHINE, {})
 
 
 def system_call(name: str, *arguments: object, flag: int = 0) -> int:
@@ -66,7 +83,7 @@ def system_call(name: str, *arguments: object, flag: int = 0) -> int:
     flag  added to the number: x86-64 has a second set of calls that way
     """
     if name not in _NUMBERS:
-        raise OSError(errno.ENOSYS, f"{name}: no number known on {os.uname().machine}")
+        raise OSError(errno.ENOSYS, f"{name}: no number known on {MACHINE}")
     return call(libc.syscall, _NUMBERS[name] + flag, *arguments)
 
 

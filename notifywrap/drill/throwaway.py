@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from notifywrap.unitfile.unit import Unit
 
-__all__ = ["LIMIT_S", "Throwaway", "make_throwaway", "name_in_root", "state_directories"]
+__all__ = [
+    "DIRECTORIES",
+    "LIMIT_S",
+    "Throwaway",
+    "make_throwaway",
+    "name_in_root",
+    "rename",
+    "settle",
+    "state_directories",
+]
 
 LIMIT_S = 180  # for all attempts; they take two seconds
 
@@ -34,7 +43,7 @@ _LEFT_OUT = re.compile(
     r"|ConfigurationDirectory.*|RuntimeDirectoryPreserve"
     r"|(State|Cache|Logs|Runtime)Directory"
 )
-_DIRECTORIES = {
+DIRECTORIES = {
     "StateDirectory": ("%S", "/var/lib"),
     "CacheDirectory": ("%C", "/var/cache"),
     "LogsDirectory": ("%L", "/var/log"),
@@ -72,14 +81,14 @@ def make_throwaway(
     home    a directory with the program to run, and where its report goes
     needed  what *python* maps as code: it has to be executable
     """
-    throwaway = Throwaway("", tuple(_rename(unit, tag)), _processes(unit), ())
+    throwaway = Throwaway("", tuple(rename(unit, tag)), _processes(unit), ())
     sandbox = [
-        f"{key}={throwaway.move(_settle(line.value, unit))}"
+        f"{key}={throwaway.move(settle(line.value, unit))}"
         for section, key in unit.settings()
         if section == "Service" and not _LEFT_OUT.fullmatch(key)
         for line in unit.lines(key)
     ]
-    for key in _DIRECTORIES:
+    for key in DIRECTORIES:
         names = " ".join(f"{tag}{suffix}" for suffix in _suffixes(unit.words(key)))
         sandbox += [f"{key}={names}"] if names else []
     missing = _missing_code(unit, needed)
@@ -132,8 +141,9 @@ def _suffixes(words: list[str]) -> list[str]:
     return [f"-{number}" if number else "" for number in range(len(words))]
 
 
-def _rename(unit: Unit, tag: str) -> Iterable[tuple[str, str]]:
-    for key, (specifier, base) in _DIRECTORIES.items():
+def rename(unit: Unit, tag: str) -> Iterable[tuple[str, str]]:
+    """(old, new) for each path of a directory of the service's own, the longer ones first."""
+    for key, (specifier, base) in DIRECTORIES.items():
         names = [word.partition(":")[0] for word in unit.words(key)]
         renamed = zip(names, _suffixes(names), strict=True)
         for name, suffix in sorted(renamed, reverse=True):  # a/b before a
@@ -141,7 +151,7 @@ def _rename(unit: Unit, tag: str) -> Iterable[tuple[str, str]]:
                 yield f"{place}/{name}", f"{place}/{tag}{suffix}"
 
 
-def _settle(value: str, unit: Unit) -> str:
+def settle(value: str, unit: Unit) -> str:
     """*value* with the specifiers resolved that mean the unit's own name."""
 
     def resolved(match: re.Match[str]) -> str:

@@ -28,12 +28,14 @@ class Assignment(NamedTuple):
 class Problem(NamedTuple):
     """What systemd does not accept.
 
+    fix       what to write instead
     is_fatal  the whole unit is refused, else only this line is ignored
     """
 
     path: str
     line: int
     text: str
+    fix: str
     is_fatal: bool = False
 
 
@@ -56,23 +58,27 @@ def parse_text(text: str, path: str) -> Parsed:
         if content.startswith("["):
             if not content.endswith("]"):
                 said = f"invalid section header {content!r}"
-                problems.append(Problem(path, line, said, is_fatal=True))
+                problems.append(Problem(path, line, said, f"write {content}]", is_fatal=True))
                 break  # systemd reads no further
             section = content[1:-1]
             is_known = section in SECTIONS
             if not is_known and not section.startswith("X-"):
-                problems.append(Problem(path, line, f"unknown section [{section}]"))
+                fix = "write [Unit], [Service] or [Install] (or [X-...] for what is not systemd's)"
+                problems.append(Problem(path, line, f"unknown section [{section}]", fix))
             continue
         key, equals, value = content.partition("=")
         key = key.rstrip(WHITESPACE)
         if not section:
-            problems.append(Problem(path, line, f"{content!r} stands before any section"))
+            said = f"{content!r} stands before any section"
+            problems.append(Problem(path, line, said, "write [Service] or so above it"))
         elif not is_known:
             pass  # its header has been complained about
         elif not equals:
-            problems.append(Problem(path, line, f"there is no '=' in {content!r}"))
+            fix = "write NAME=VALUE, or # before a comment"
+            problems.append(Problem(path, line, f"there is no '=' in {content!r}", fix))
         elif not key:
-            problems.append(Problem(path, line, f"there is no name before '=' in {content!r}"))
+            said = f"there is no name before '=' in {content!r}"
+            problems.append(Problem(path, line, said, "write NAME=VALUE, or take the line out"))
         else:
             assignments.append(Assignment(section, key, value.strip(WHITESPACE), path, line))
     return Parsed(tuple(assignments), tuple(problems))

@@ -153,7 +153,8 @@ class Unit:
                     parse_commands(line.value, self.name, self._own_path)
                 except CommandError as error:
                     said = f"{key}=: {error}"
-                    found.append(Problem(line.path, line.line, said, is_fatal=True))
+                    fix = f"write {key}=/path/to/program ARGUMENT..., as systemd.service(5) has it"
+                    found.append(Problem(line.path, line.line, said, fix, is_fatal=True))
         return found
 
     def environment(self) -> tuple[dict[str, str], bool]:

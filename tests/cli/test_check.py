@@ -44,6 +44,15 @@ def test_json_has_every_finding_of_every_unit(capfd: pytest.CaptureFixture[str])
     assert json.loads(capfd.readouterr().out) == []
 
 
+def test_a_unit_that_cannot_be_read_hides_no_other(capfd: pytest.CaptureFixture[str]):
+    """`notifywrap check /etc/systemd/system/*.service`, and one of them leads nowhere."""
+    pipe = str(CORPUS / "pipe/bad.service")
+    assert main(["./nowhere.service", pipe]) == 2
+    seen = capfd.readouterr()
+    assert "./nowhere.service: cannot be read" in seen.err
+    assert seen.out.startswith(f"{pipe}:")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -80,6 +80,16 @@ def test_list_names_each_folder(folder: Path, capfd: pytest.CaptureFixture[str])
     assert "A web server" in out
 
 
+def test_list_says_what_a_template_is_for(folder: Path, capfd: pytest.CaptureFixture[str]):
+    """%i is systemd's language, for what stands behind the @."""
+    template = folder.parent / "web@/systemd/system/web@.service"
+    template.parent.mkdir(parents=True)
+    template.write_text("[Unit]\nDescription=A web server, %i\n[Service]\nExecStart=/bin/true\n")
+    assert unit.main(["list"]) == 0
+    (line,) = (line for line in capfd.readouterr().out.splitlines() if "@" in line)
+    assert line.split() == ["web@", "A", "web", "server,", "NAME", "(web@NAME.service)"]
+
+
 def test_show_prints_what_would_be_installed(folder: Path, capfd: pytest.CaptureFixture[str]):
     """To read before anything is copied."""
     assert unit.main(["show", "web"]) == 0

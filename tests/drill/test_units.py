@@ -80,6 +80,26 @@ def test_what_the_unit_forbids_with_death_is_denied(place: Place):
     assert not result.allowed["mount tmpfs"]
 
 
+def test_a_socket_by_io_uring_goes_around_a_filter(place: Place):
+    """RestrictAddressFamilies= is one of system calls; io_uring makes none. Only without io_uring,
+    which is in @aio, it holds."""
+    text = f"{OPEN}User=nobody\nRestrictAddressFamilies=AF_UNIX AF_INET\n"
+    result = place.judge("families", text)
+    assert not result.allowed["socket AF_NETLINK"]
+    assert result.allowed["socket AF_NETLINK by io_uring"]
+    closed = f"{text}SystemCallFilter=~@aio\nSystemCallErrorNumber=EPERM\n"
+    assert not place.judge("no-aio", closed).allowed["socket AF_NETLINK by io_uring"]
+
+
+def test_a_program_that_runs_cannot_be_changed_on_a_read_only_mount(place: Place):
+    """The kernel says "busy" before it says "read-only"; Python is what makes the attempts."""
+    text = "[Service]\nExecStart=/usr/bin/python3 -m http.server\n"
+    assert place.judge("loose", text).allowed["modify own binary"], "by root, in its own time"
+    result = place.judge("strict", f"{text}ProtectSystem=strict\n")
+    assert result.reasons["modify own binary"] == "EROFS"
+    assert not result.allowed["modify own binary"]
+
+
 def test_a_limit_on_processes_holds_for_the_attempts(place: Place):
     """Though the drill itself has to fork for each of them."""
     text = f"{OPEN}User=nobody\nLimitNPROC=1\n"

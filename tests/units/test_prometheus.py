@@ -71,6 +71,12 @@ def test_it_has_no_privilege(service: Unit) -> None:
     assert service.show("User") == {"User": "prometheus"}
 
 
+def test_clients_that_come_by_ipv6_are_served(place: Machine, service: Unit) -> None:
+    """Go binds port 0 to see whether there is IPv6: where the jail forbids that it listens on IPv4
+    alone, and says nothing."""
+    assert place.ask("get", "http://[::1]:9090/-/ready").get("status") == 200
+
+
 def test_it_asks_keeps_and_answers(place: Machine, service: Unit) -> None:
     """All of its work in the sandbox: names, connections, files; and new settings by reload."""
     with place.edited(SETTINGS, EAGER):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from notifywrap.unitfile.findings import About, Finding, Severity, Subject
-from notifywrap.unitfile.rules import commandline, confinement, daemon, execution, manager, reading
+from notifywrap.unitfile.rules import (
+    commandline,
+    confinement,
+    credentials,
+    daemon,
+    execution,
+    manager,
+    reading,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +26,7 @@ __all__ = ["RULES", "lint"]
 RULES: tuple[Rule, ...] = (
     *reading.RULES,
     *commandline.RULES,
+    *credentials.RULES,
     *manager.RULES,
     *daemon.RULES,
     *confinement.RULES,
@@ -42,8 +51,9 @@ def _apply(rule: Rule, subject: Subject | None, unit: Unit) -> Iterator[Finding]
     if subject is None:
         for problem in unit.problems:
             severity = Severity.ERROR if problem.is_fatal else Severity.WARNING
-            fix = "correct it"
-            yield Finding(rule.name, severity, problem.path, problem.line, problem.text, fix)
+            yield Finding(
+                rule.name, severity, problem.path, problem.line, problem.text, problem.fix
+            )
         return
     if rule.about is About.OURS and not subject.is_ours:
         return

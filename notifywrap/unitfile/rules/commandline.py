@@ -12,7 +12,8 @@ from notifywrap.policy.probe import (
     UnixProbe,
 )
 from notifywrap.unitfile.findings import About, Found, Rule, Severity
-from notifywrap.unitfile.sandbox import CREDENTIALS, allows_address, allows_call, allows_family
+from notifywrap.unitfile.rules.daemon import DAEMONS
+from notifywrap.unitfile.sandbox import allows_address, allows_call, allows_family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,34 +39,16 @@ def own_options(subject: Subject) -> Iterator[Found]:
         yield Found(run.line, text, fix, Severity.ERROR)
     elif run.understood and run.understood.error:
         text = f"notifywrap refuses to start (exit status 2): {run.understood.error}"
-        yield Found(run.line, text, "correct the option", Severity.ERROR)
+        fix = "correct it where it is set: ExecStart=, Environment=NOTIFYWRAP_... or --config"
+        yield Found(run.line, text, fix, Severity.ERROR)
 
 
 def own_doubts(subject: Subject) -> Iterator[Found]:
     """What the wrapper itself would say at start, and go on."""
     if subject.run and subject.run.understood:
         for doubt in subject.run.understood.doubts:
-            yield Found(subject.run.line, doubt, "see notifywrap --help options", Severity.HINT)
-
-
-def credential_missing(subject: Subject) -> Iterator[Found]:
-    """A credential that nobody loads."""
-    names = [text.partition(":")[0] for text in subject.values.get("--credential", ())]
-    headers = subject.values.get("--http-header-credential", ())
-    names += [text.rpartition(":")[2] for text in headers]
-    loaded = [
-        line.value.partition(":")[0]
-        for key in CREDENTIALS
-        for line in subject.unit.lines(key)
-        if line.value
-    ]
-    if subject.unit.lines("ImportCredential"):
-        return  # patterns, of what the machine was given
-    for name in names:
-        if subject.run and name not in loaded:
-            text = f"no credential {name!r} is loaded: notifywrap refuses to start"
-            fix = f"add LoadCredential={name}:/path/to/it"
-            yield Found(subject.run.line, text, fix, Severity.ERROR)
+            fix = "notifywrap --help options says what each does"
+            yield Found(subject.run.line, doubt, fix, Severity.HINT)
 
 
 def probe_unreachable(subject: Subject) -> Iterator[Found]:
@@ -137,6 +120,23 @@ def jail_syscalls(subject: Subject) -> Iterator[Found]:
         )
 
 
+def jail_hides_ipv6(subject: Subject) -> Iterator[Found]:
+    """Go asks whether there is IPv6 by binding port 0 (golang/go#77430). Tried: Traefik, Caddy
+    (Go 1.26), etcd and Prometheus (1.19) listen on IPv4 alone then; programs of Go 1.27 do not."""
+    jail = ",".join(subject.values.get("--jail", ())).split(",")
+    ports = [rule for rule in jail if rule.startswith("bind=")]
+    known = DAEMONS.get(subject.daemon)
+    if subject.run and ports and "bind=0" not in ports and known and known.is_go:
+        yield Found(
+            subject.run.line,
+            f"--jail: without bind=0 {subject.daemon} listens on IPv4 alone, unless it was built"
+            " with Go 1.27 or later: Go binds port 0 to see whether there is IPv6",
+            f"write {ports[0]},bind=0 in --jail (it then may listen on ports that the kernel"
+            " chooses)",
+            Severity.HINT,
+        )
+
+
 def pipe_forbidden(subject: Subject) -> Iterator[Found]:
     """@ipc is more than System V: pipe2(2) is in it."""
     if not allows_call(subject.unit, "pipe2", ("@ipc", "@system-service", "@known")):
@@ -164,10 +164,10 @@ def log_identifier(subject: Subject) -> Iterator[Found]:
 RULES = (
     Rule("own-options", About.OURS, own_options),
     Rule("own-doubts", About.OURS, own_doubts),
-    Rule("credential-missing", About.OURS, credential_missing),
     Rule("probe-unreachable", About.OURS, probe_unreachable),
     Rule("unverified-accept", About.OURS, unverified_accept),
     Rule("jail-syscalls", About.OURS, jail_syscalls),
+    Rule("jail-hides-ipv6", About.OURS, jail_hides_ipv6),
     Rule("pipe-forbidden", About.OURS, pipe_forbidden),
     Rule("log-identifier", About.OURS, log_identifier),
 )

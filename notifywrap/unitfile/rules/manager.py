@@ -56,12 +56,12 @@ def notify_access(subject: Subject) -> Iterator[Found]:
         text = "NotifyAccess=none has no effect with Type=notify: systemd takes it as main"
         yield Found("NotifyAccess", text, "leave it out", Severity.HINT)
     elif access in ("all", "exec"):
-        text = f"NotifyAccess={access}: any process of the service may pet the watchdog"
-        if access == "exec":
-            text = "NotifyAccess=exec: ExecStartPost= and the like may pet the watchdog"
+        who = "any process of the service" if access == "all" else "ExecStartPost= and the like"
+        what = "say READY=1" if subject.watchdog_s is None else "pet the watchdog"
+        text = f"NotifyAccess={access}: {who} may {what} in the daemon's place"
         fix = "leave it out: notifywrap is the main process and the only sender"
         if not subject.is_ours:
-            fix = "write NotifyAccess=main where the main process is the only sender"
+            fix = "write NotifyAccess=main if the main process alone speaks to systemd"
         yield Found("NotifyAccess", text, fix)
 
 
@@ -85,11 +85,12 @@ def kill_mode(subject: Subject) -> Iterator[Found]:
 
 def watchdog_restart(subject: Subject) -> Iterator[Found]:
     """A watchdog that kills, and nobody who starts again."""
-    is_activated = subject.has_sockets  # then its next client starts it
+    is_activated = subject.has_sockets or subject.unit.text("BusName")  # its next client starts it
     if subject.watchdog_s and not is_activated and subject.restart not in _RESTARTS_HANGS:
         yield Found(
             "WatchdogSec",
-            f"WatchdogSec= with Restart={subject.restart}: a hung service is killed and stays down",
+            f"WatchdogSec= with Restart={subject.restart}: a service that hangs is killed and stays"
+            " down",
             "add Restart=on-failure",
         )
 
@@ -114,10 +115,9 @@ def gives_up(subject: Subject) -> Iterator[Found]:
     if 0 < over_s < interval_s and over_s < SOON_S:
         yield Found(
             "RestartSec" if unit.lines("RestartSec") else "Restart",
-            f"Restart={subject.restart}: {burst} starts {format_duration(delay_s)} apart and then"
-            f" never again: over {format_duration(over_s)} after a bad configuration or a busy"
-            " port",
-            "add RestartSec=2s and, in [Unit], StartLimitIntervalSec=5min and StartLimitBurst=10",
+            f"Restart={subject.restart} gives up for good after {burst} failed starts"
+            f" {format_duration(delay_s)} apart: a port that is busy for a moment is enough",
+            "write RestartSec=2s, and in [Unit] StartLimitIntervalSec=5min and StartLimitBurst=10",
         )
 
 

@@ -68,17 +68,17 @@ def not_taken(subject: Subject) -> Iterator[Found]:
         line = Assignment("", "", "", problem.path, problem.line)
         if problem.is_fatal:
             yield Found(
-                line, f"{problem.text}: systemd refuses the unit", "correct it", Severity.ERROR
+                line, f"{problem.text}: systemd refuses the unit", problem.fix, Severity.ERROR
             )
         else:
-            yield Found(line, f"{problem.text}: systemd ignores the line", "correct it")
+            yield Found(line, f"{problem.text}: systemd ignores the line", problem.fix)
     for key in ("User", "Group"):
         for each in unit.lines(key):
             try:
                 resolve(each.value, unit.name)
             except SpecifierError as error:
                 text = f"{key}=: {error}: systemd refuses the unit"
-                yield Found(each, text, "correct it", Severity.ERROR)
+                yield Found(each, text, f"write {key}=NAME", Severity.ERROR)
 
 
 def several_starts(subject: Subject) -> Iterator[Found]:
@@ -97,8 +97,11 @@ def no_start(subject: Subject) -> Iterator[Found]:
     """All of them reset, and none put in their place."""
     unit = subject.unit
     if subject.type != "oneshot" and not subject.starts and not unit.exec_problems():
-        text = "there is no ExecStart= left: systemd refuses the unit"
-        fix = "name the command after the empty ExecStart="
+        text = "there is no ExecStart=: systemd refuses the unit"
+        fix = "add ExecStart=/path/to/the/daemon"
+        if unit.lines("ExecStart"):
+            text = "an empty ExecStart= took all commands away: systemd refuses the unit"
+            fix = "name the command in another ExecStart= below it"
         yield Found("ExecStart", text, fix, Severity.ERROR)
 
 
