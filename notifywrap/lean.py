@@ -1,5 +1,5 @@
-"""The standard library's `typing.NamedTuple`, `enum.Enum`, `socket` and `signal`, without their
-weight.
+"""The standard library's `typing.NamedTuple`, `enum.Enum`, `os`, `socket` and `signal`, without
+their weight.
 
 notifywrap sits in memory beside every service it watches. Beside a bare interpreter of 7.6 MB,
 `typing` costs
@@ -12,10 +12,13 @@ that `socket` and `signal` themselves are built on.
 
 from __future__ import annotations
 
-__all__ = ["TYPE_CHECKING", "Enum", "NamedTuple", "signal", "socket"]
+import sys
+
+__all__ = ["TYPE_CHECKING", "Enum", "NamedTuple", "os", "signal", "socket"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     import signal
     import socket
     from enum import Enum
@@ -23,7 +26,13 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
     import _socket as socket
-    from _operator import itemgetter  # the C half: `operator` itself is 2 ms of Python
+    import sys
+    from _collections import _tuplegetter as getter  # what namedtuple() makes its fields of
+
+    if "os" in sys.modules:
+        import os
+    else:  # started without it, by -S
+        from notifywrap import leanos as os
 
     class _RecordType(type):
         """Makes `class Point(NamedTuple): x: int; y: int = 0` an immutable tuple with named
@@ -31,10 +40,10 @@ else:
 
         def __new__(mcs, name, bases, namespace):
             if bases:  # strings, because every module here has `from __future__ import annotations`
-                fields = tuple(namespace.get("__annotations__", ()))
+                fields = tuple(namespace.pop("__annotations__", ()))
                 namespace["_defaults"] = {f: namespace[f] for f in fields if f in namespace}
                 for index, field in enumerate(fields):
-                    namespace[field] = property(itemgetter(index))
+                    namespace[field] = getter(index, None)
                 namespace["_fields"] = namespace["__match_args__"] = fields
             namespace.setdefault("__slots__", ())
             return super().__new__(mcs, name, bases, namespace)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import select
 
 from notifywrap.errors import NotifywrapError
-from notifywrap.policy.events import Level
+from notifywrap.lean import os
+from notifywrap.policy.level import Level
 
 __all__ = ["Journal", "show"]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from notifywrap.cli.options import OPTIONS, parse_arguments, suggest
 from notifywrap.errors import SpecError
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

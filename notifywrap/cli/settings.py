@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from notifywrap.cli.options import OPTIONS, PROBES, as_words, is_about_http, suggest
 from notifywrap.cli.presets import find_preset, read_preset
+from notifywrap.errors import SpecError
 from notifywrap.lean import TYPE_CHECKING, NamedTuple
-from notifywrap.policy.events import Level
+from notifywrap.policy.level import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def settle(
 ) -> tuple[Arguments, list[tuple[Level, str]]]:
     """All that is asked for, from everywhere, and what the user should be told about it.
 
-    Raises SpecError for a --config or a --preset that cannot be had.
+    Raises SpecError for a --config or a --preset that cannot be had, and for an empty --jail.
     """
     from_env, remarks = read_environment(env)
     layers = [Layer(arguments.values), from_env]
@@ -62,6 +63,9 @@ def settle(
             used = " ".join(as_words(chosen) or ["hints", *as_words(hints)])
             text = f"preset {name}: {used} (--preset none turns it off)"
             remarks.append((Level.INFO if chosen else Level.DEBUG, text))
+    if merged.values.get("--jail") == []:
+        # Elsewhere it means "not set". A variable that was not filled in must not open a jail.
+        raise SpecError(f'{merged.labels["--jail"]}: is empty: write "no" to turn it off')
     values = {option: given for option, given in merged.values.items() if given}
     settled = arguments._replace(values=values, labels=merged.labels, own=merged.own, hints=hints)
     return settled, remarks

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from notifywrap.lean import TYPE_CHECKING, Enum, NamedTuple
+from notifywrap.policy.level import Level
 
 if TYPE_CHECKING:
     from notifywrap.policy.exits import ExitStatus
-    from notifywrap.policy.probe import Probe
+    from notifywrap.policy.probe import Pace, Probe
 
 __all__ = [
     "Abort",
     "Action",
+    "Again",
     "CloseAttempt",
     "Discard",
     "Event",
@@ -59,16 +61,6 @@ class Sample(NamedTuple):
     note: str = ""
     unheard: bool = False
     found: tuple[Probe, ...] = ()
-
-
-class Level(Enum):
-    """Weight of a journal line; the values are syslog's (sd-daemon(3))."""
-
-    ERROR = 3
-    WARNING = 4
-    NOTICE = 5
-    INFO = 6
-    DEBUG = 7
 
 
 # --- events -------------------------------------------------------------------------------------
@@ -142,13 +134,32 @@ Event = Sampled | Timer | Signalled | ReloadAsked | TargetNotified | TargetExite
 # --- actions ------------------------------------------------------------------------------------
 
 
+class Again(NamedTuple):
+    """The last attempt found nobody who listens, and that changes nothing until somebody does.
+
+    So an attempt that finds the same, for the same *reason*, is not reported but made again, at
+    *pace* for a wait that began at *since*: a start of a minute is then thousands of looks, and no
+    decisions.
+
+    looks_s  this long a look into the kernel's tables stands for an attempt, where one tells
+             whether anybody listens: it costs a tenth. It may miss somebody (DNAT, a socket lookup
+             by BPF), and no start must wait much longer for that.
+    """
+
+    pace: Pace
+    since: float
+    reason: str
+    looks_s: float = 0.1
+
+
 class OpenAttempt(NamedTuple):
     """Start an attempt of *probe*; report its Sample, TIMED_OUT at the latest *timeout_s* from
-    now."""
+    now, or from when it was made *again*."""
 
     attempt: int
     probe: Probe
     timeout_s: float
+    again: Again | None = None
 
 
 class CloseAttempt(NamedTuple):

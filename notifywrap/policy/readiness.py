@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from notifywrap.lean import TYPE_CHECKING, NamedTuple
 from notifywrap.policy.discovery import Discovery, find_hint
-from notifywrap.policy.events import CloseAttempt, Level, OpenAttempt, Outcome, Say
+from notifywrap.policy.events import Again, CloseAttempt, Level, OpenAttempt, Outcome, Say
 from notifywrap.policy.probe import EXEC_PACE, LOOKUP_PACE, DiscoverProbe, NotifyProbe, kind_of
 
 if TYPE_CHECKING:
@@ -37,9 +37,11 @@ class Slot:
     found      the discovered socket that it stands for, as its accept check; None if it was named
     hint       what a preset knows of that socket, for as long as that is believed
     passed_at  when it last passed
+    again      how to go on while nobody listens; None where somebody did, or nobody has looked
     """
 
     __slots__ = (
+        "again",
         "attempt",
         "found",
         "hint",
@@ -56,6 +58,7 @@ class Slot:
         self.probe = probe
         self.found = found
         self.hint: Hint | None = None
+        self.again: Again | None = None
         self.attempt = 0
         self.since = self.next_at = self.passed_at = now
         self.passed = False
@@ -162,7 +165,7 @@ class Readiness:
             if slot.next_at <= now:
                 slot.attempt = self.number()
                 timeout_s = self.gate_timeout_s if slot is self.gate else self.timeout_s
-                actions.append(OpenAttempt(slot.attempt, slot.probe, timeout_s))
+                actions.append(OpenAttempt(slot.attempt, slot.probe, timeout_s, slot.again))
         return actions
 
     def await_word(self, now: float) -> None:
@@ -186,9 +189,12 @@ class Readiness:
         slot.reason = sample.reason
         pace = self.pace or (LOOKUP_PACE if sample.unheard else kind_of(slot.probe).pace)
         slot.next_at = now + pace.interval_s(now - self.started)
+        slot.again = Again(pace, self.started, sample.reason) if sample.unheard else None
         if slot.hint is not None:  # a daemon may log each request that it does not understand
             slot.next_at = now + EXEC_PACE.interval_s(now - self.started)
+            slot.again = None
         if self.discovery is not None and type(slot.probe) is DiscoverProbe:
+            slot.again = None  # STATUS says after a while what may be wrong
             return self._follow(self.discovery, sample, now)
         slot.passed = sample.outcome is Outcome.PASSED
         if slot.passed:

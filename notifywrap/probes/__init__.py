@@ -6,9 +6,7 @@ memory only for what it uses.
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.policy.probe import (
     AliveProbe,
@@ -72,6 +70,13 @@ class Attempt:
         """The Sample when the timeout strikes: its reason says how far the attempt got."""
         return Sample(Outcome.TIMED_OUT, "no answer")
 
+    def is_still_unheard(self) -> bool:
+        """A cheap look, after an attempt that found nobody who listens: is there nobody still?
+
+        False where that cannot be told. May be called when closed.
+        """
+        return False
+
     def reaped(self, status: int) -> None:
         """Told by whoever reaped `pid`: its wait status, as waitpid(2) gave it."""
 
@@ -105,8 +110,8 @@ def open_attempt(probe: Probe, target: Target) -> Attempt:
         return _Finished(Sample(Outcome.BROKEN, why(error)))
 
 
-# Where each kind's attempt is. A module is imported when the first of its kind is opened.
-_ATTEMPTS: dict[type, tuple[str, str]] = {
+# Where each kind's attempt is, or the attempt's class once its module is imported.
+_ATTEMPTS: dict[type, tuple[str, str] | type] = {
     AliveProbe: ("alive", "AliveAttempt"),
     DiscoverProbe: ("discover", "DiscoverAttempt"),
     ExecProbe: ("exec", "ExecAttempt"),
@@ -125,7 +130,10 @@ _ATTEMPTS: dict[type, tuple[str, str]] = {
 
 
 def _open(probe: Probe, target: Target) -> Attempt:
-    module, name = _ATTEMPTS[type(probe)]
-    kind = getattr(__import__(f"notifywrap.probes.{module}", None, None, (name,)), name)
+    kind = _ATTEMPTS[type(probe)]
+    if isinstance(kind, tuple):
+        module, name = kind
+        kind = getattr(__import__(f"notifywrap.probes.{module}", None, None, (name,)), name)
+        _ATTEMPTS[type(probe)] = kind
     attempt: Attempt = kind(probe, target)
     return attempt

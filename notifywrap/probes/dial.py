@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import os
 import select
 
-from notifywrap.lean import TYPE_CHECKING, socket
+from notifywrap.lean import TYPE_CHECKING, os, socket
 from notifywrap.policy.events import Outcome, Sample
 
 if TYPE_CHECKING:
     from notifywrap.policy.probe import GrpcProbe, HttpProbe, TcpProbe, UnixProbe
+    from notifywrap.probes.target import Target
 
-__all__ = ["Dial", "hang_up", "show"]
+__all__ = ["Dial", "hang_up", "is_unheard", "show"]
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
 _NOBODY = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
@@ -46,6 +46,7 @@ class Dial:
     """
 
     def __init__(self, probe: TcpProbe | UnixProbe | HttpProbe | GrpcProbe) -> None:
+        self.probe = probe
         self.path: str = getattr(probe, "path", "")
         self._addresses: list[tuple[str, int]] = [] if self.path else list(probe.addresses)  # type: ignore[union-attr]
         self._failures: list[tuple[str, int]] = []
@@ -164,6 +165,24 @@ class Dial:
                 Outcome.FAILED, f"{self.where} connected to itself: nobody listens", unheard=True
             )
         return None
+
+
+def is_unheard(probe: TcpProbe | UnixProbe | HttpProbe | GrpcProbe, target: Target) -> bool:
+    """Would a connection for *probe* certainly be refused? Without making one, so on the loopback
+    only: what is elsewhere the kernel's tables do not say.
+
+    Raises no OSError.
+    """
+    path: str = getattr(probe, "path", "")
+    if path:
+        return not (path.startswith("@") or os.path.exists(path))
+    try:
+        return all(
+            (host == "::1" or host.startswith("127.")) and target.sockets().is_deaf(host, port)
+            for host, port in probe.addresses  # type: ignore[union-attr]
+        )
+    except OSError:
+        return False
 
 
 def show(address: tuple[str, int]) -> str:

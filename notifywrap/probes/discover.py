@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import stat
 
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.policy.probe import TcpProbe, UnixProbe
 from notifywrap.probes import Attempt

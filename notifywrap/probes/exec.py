@@ -7,10 +7,9 @@ together, nothing is lost and nothing is taken away.
 
 from __future__ import annotations
 
-import os
 import select
 
-from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.lean import TYPE_CHECKING, os, signal
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt, why
 

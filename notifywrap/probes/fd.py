@@ -7,10 +7,9 @@ target that goes on writing gets EPIPE.
 
 from __future__ import annotations
 
-import os
 import select
 
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.probes import why
 
 if TYPE_CHECKING:

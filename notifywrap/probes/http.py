@@ -13,7 +13,7 @@ from notifywrap.errors import SpecError
 from notifywrap.lean import TYPE_CHECKING
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt, why
-from notifywrap.probes.dial import Dial
+from notifywrap.probes.dial import Dial, is_unheard
 from notifywrap.probes.httphead import HttpError, ResponseReader, show_bytes
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class HttpAttempt(Attempt):
     between the connection and all of this.
     """
 
-    def __init__(self, probe: HttpProbe, target: Target) -> None:  # noqa: ARG002
+    def __init__(self, probe: HttpProbe, target: Target) -> None:
         self._probe = probe
+        self._target = target
         self._unsent = _request(probe)
         self._reader = ResponseReader(keep_body=bool(probe.body))
         self._verdict: Sample | None = None
@@ -66,6 +67,9 @@ class HttpAttempt(Attempt):
             self._tls.end()
         self._tls = None
         self._dial.close()
+
+    def is_still_unheard(self) -> bool:
+        return is_unheard(self._probe, self._target)
 
     def overdue(self) -> Sample:
         if self._verdict is not None:

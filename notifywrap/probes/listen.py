@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
 from notifywrap.probes.ownership import Owner, matching, whose
@@ -31,6 +29,14 @@ class ListenAttempt(Attempt):
 
     def overdue(self) -> Sample:
         return Sample(Outcome.TIMED_OUT, "the listening sockets could not be looked up in time")
+
+    def is_still_unheard(self) -> bool:
+        if self._probe.path:
+            return False
+        try:
+            return self._target.sockets().is_silent(self._probe.port)
+        except OSError:
+            return False
 
     def _step(self) -> Sample | None:
         sockets = self._target.sockets()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import select
 
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
 

@@ -6,11 +6,10 @@ an idle machine too. So reads are spaced to cost at most 5 % of a core.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 
-from notifywrap.lean import TYPE_CHECKING, socket
+from notifywrap.lean import TYPE_CHECKING, os, socket
 from notifywrap.probes.sockets import (
     LISTEN,
     KernelSockets,

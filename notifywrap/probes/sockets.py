@@ -111,6 +111,14 @@ class KernelSockets:
         """Everyone who listens on this TCP port; on any, when it is 0."""
         raise NotImplementedError
 
+    def is_silent(self, port: int) -> bool:  # noqa: ARG002
+        """Whether certainly nobody listens on this TCP port; False where a look costs too much."""
+        return False
+
+    def is_deaf(self, host: str, port: int) -> bool:  # noqa: ARG002
+        """Whether certainly nobody listens who would get a connection to this loopback address."""
+        return False
+
     def unix_accepted(self, inode: int, path: str) -> bool:
         """Whether the server at *path* has accepted the connection of our socket *inode*."""
         raise NotImplementedError

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.policy.probe import LOOKUP_PACE
 from notifywrap.probes import Attempt

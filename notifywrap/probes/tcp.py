@@ -11,7 +11,7 @@ import select
 from notifywrap.lean import TYPE_CHECKING, socket
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes import Attempt
-from notifywrap.probes.dial import Dial
+from notifywrap.probes.dial import Dial, is_unheard
 from notifywrap.probes.ownership import Owner, matching, whose
 from notifywrap.probes.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV
 
@@ -57,6 +57,9 @@ class ConnectAttempt(Attempt):
 
     def close(self) -> None:
         self._dial.close()
+
+    def is_still_unheard(self) -> bool:
+        return is_unheard(self._dial.probe, self._target)
 
     def overdue(self) -> Sample:
         if not self._dial.connected:

@@ -6,10 +6,9 @@ The tree is the target, its descendants, and orphans of either, which come to th
 
 from __future__ import annotations
 
-import os
 import time
 
-from notifywrap.lean import TYPE_CHECKING, NamedTuple
+from notifywrap.lean import TYPE_CHECKING, NamedTuple, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,9 +5,7 @@ As tcp, by the inode of the other end (unix_diag).
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Outcome, Sample
 from notifywrap.probes.listen import at_path
 from notifywrap.probes.tcp import ConnectAttempt

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 
 from notifywrap.errors import NotifyError
-from notifywrap.lean import TYPE_CHECKING, NamedTuple, socket
+from notifywrap.lean import TYPE_CHECKING, NamedTuple, os, socket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from typing import Self
 
 __all__ = ["Address", "Notifier", "parse_address"]
@@ -151,6 +150,16 @@ class Notifier:
             self._socket.close()
         else:
             self._socket.detach()  # the number is somebody else's by now
+
+    def avoid(self, taken: Container[int]) -> None:
+        """Moves the socket to a descriptor number that is not in *taken*."""
+        left = []
+        while self._socket.fileno() in taken:
+            left.append(self._socket)
+            copy = os.dup(self._socket.fileno())
+            self._socket = socket.socket(self._where.family, self._type, 0, copy)
+        for each in left:
+            each.close()
 
     def renew(self) -> None:
         """Opens the socket anew where somebody else has closed it. Costs a microsecond.

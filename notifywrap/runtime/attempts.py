@@ -26,9 +26,10 @@ __all__ = ["Attempts"]
 
 
 class Running:
-    """One attempt in flight."""
+    """One attempt in flight, or at rest until it is made again."""
 
     __slots__ = (
+        "action",
         "attempt",
         "before",
         "began",
@@ -36,16 +37,26 @@ class Running:
         "fd",
         "last_words",
         "late_s",
+        "looks_until",
         "number",
+        "rests",
         "wake_at",
         "wants",
     )
 
-    def __init__(self, number: int, attempt: Attempt, now: float, timeout_s: float) -> None:
-        self.number = number
+    def __init__(self, action: OpenAttempt, attempt: Attempt, now: float) -> None:
+        self.action = action
+        self.number = action.attempt
+        self.begin(attempt, now)
+
+    def begin(self, attempt: Attempt, now: float) -> None:
+        """Nothing has come of it yet."""
         self.attempt = attempt
         self.began = now
-        self.deadline = now + timeout_s
+        self.deadline = now + self.action.timeout_s
+        self.rests = False
+        again = self.action.again
+        self.looks_until = now if again is None else now + again.looks_s
         self.wake_at: float | None = None
         self.before: Counters | None = None
         self.late_s = 0.0
@@ -67,20 +78,26 @@ class Attempts:
 
     def next_deadline(self) -> float | None:
         """The earliest moment at which an attempt wants to be woken or times out."""
-        moments = [
-            running.deadline if running.wake_at is None else min(running.deadline, running.wake_at)
-            for running in self._running.values()
-        ]
-        return min(moments, default=None)
+        first = None
+        for running in self._running.values():
+            moment = running.deadline
+            if running.wake_at is not None and (running.rests or running.wake_at < moment):
+                moment = running.wake_at
+            if first is None or moment < first:
+                first = moment
+        return first
 
     def open(self, action: OpenAttempt, now: float) -> None:
         """Start an attempt. It may end at once."""
         attempt = probes.open_attempt(action.probe, self._target)
-        running = Running(action.attempt, attempt, now, action.timeout_s)
+        running = Running(action, attempt, now)
         self._running[action.attempt] = running
+        self._go(running)
+
+    def _go(self, running: Running) -> None:
         self._advance(running)
-        if action.attempt in self._running:  # what is over already needs no excuse
-            running.before = self._pressure.read()
+        if running.number in self._running and not running.rests:
+            running.before = self._pressure.read()  # what is over already needs no excuse
 
     def close(self, number: int) -> None:
         """Give an attempt up. Nothing happens when it has ended."""
@@ -98,6 +115,10 @@ class Attempts:
     def wake(self, now: float, late_s: float) -> None:
         """Advance what wanted to be woken by now, time out what has had its time."""
         for running in list(self._running.values()):
+            if running.rests:
+                if running.wake_at is not None and running.wake_at <= now:
+                    self._look(running, now)
+                continue
             running.late_s = max(running.late_s, late_s)
             if running.wake_at is not None and running.wake_at <= now:
                 running.wake_at = None
@@ -128,6 +149,16 @@ class Attempts:
                 running.fd, running.wants = fd, wants
                 self._loop.watch(fd, wants, lambda: self._advance(running))
 
+    def _look(self, running: Running, now: float) -> None:
+        """Make an attempt again that has found nobody; it rests on while a look finds nobody."""
+        again = running.action.again
+        assert again is not None, "nothing else rests"
+        if now < running.looks_until and running.attempt.is_still_unheard():
+            running.wake_at = now + again.pace.interval_s(now - again.since)
+        else:
+            running.begin(probes.open_attempt(running.action.probe, self._target), now)
+            self._go(running)
+
     def _time_out(self, running: Running, now: float) -> None:
         # What woke us late may have kept us from an answer that is already here: look once more.
         # It may be late for this one alone: a poll(2) that has descriptors tells of no delay.
@@ -135,6 +166,13 @@ class Attempts:
         self._end(running, running.attempt.advance() or running.attempt.overdue(), now)
 
     def _end(self, running: Running, sample: Sample, now: float) -> None:
+        again = running.action.again
+        if again is not None and sample.unheard and sample.reason == again.reason:
+            self._unwatch(running)
+            running.attempt.close()
+            running.rests = True
+            running.wake_at = now + again.pace.interval_s(now - again.since)
+            return
         self.close(running.number)
         excuse = self._excuse(running, now) if sample.outcome is Outcome.TIMED_OUT else ""
         self._report(Sampled(running.number, sample, excuse))

@@ -5,10 +5,8 @@ Kept apart from the sidecar itself: what that needs is imported while the target
 
 from __future__ import annotations
 
-import os
-
 from notifywrap.errors import CommandError, NotifywrapError, find_place
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.policy.events import Level
 from notifywrap.policy.exits import FAILED
 from notifywrap.runtime.libc import PR_SET_DUMPABLE, prctl
@@ -24,8 +22,9 @@ from notifywrap.runtime.process import (
 from notifywrap.runtime.signals import restore_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
+    from notifywrap.lean import socket
     from notifywrap.policy.spec import Spec
     from notifywrap.protocol.notify import Notifier
     from notifywrap.runtime.loop import Part
@@ -50,13 +49,15 @@ def become_target(
     prctl(PR_SET_DUMPABLE, 0)  # for the sidecar; exec makes the target dumpable again (prctl(2))
     sockets = inherited_sockets(os.environ, pid)
     descriptors: dict[int, int] = {}
-    parts = make_parts(spec, env, descriptors, say, is_notified=notifier is not None)
+    parts, mailbox = make_parts(spec, env, descriptors, say, is_notified=notifier is not None)
     pidfd = _open_pidfd(pid)
     dispositions = find_dispositions(spec.sigpipe_ignored)
     began, failure = open_pipe()
     if _fork_away():
         os.close(failure)
-        _watch(spec, pid, pidfd, began, sockets, notifier, say, parts)
+        _watch(spec, pid, pidfd, began, sockets, notifier, say, parts, mailbox)
+    if notifier is not None:
+        notifier.avoid(descriptors)  # who tells systemd why it failed may not make another (nounix)
     prepare = make_preparation(spec, say)
     return replace_us(spec.command, env, mask, dispositions, descriptors, failure, prepare)
 
@@ -102,14 +103,22 @@ def _watch(
     sockets: Mapping[int, int],
     notifier: Notifier | None,
     say: Callable[[Level, str], None],
-    parts: Sequence[Part],
+    parts: list[Part],
+    mailbox: socket.socket | None,
 ) -> None:
     """Runs in the sidecar; does not return."""
     status = FAILED
     try:
         from notifywrap.probes.target import Target
+        from notifywrap.runtime.shed import shed
+
+        shed()
         from notifywrap.runtime.sidecar import Sidecar, settle
 
+        if mailbox is not None:
+            from notifywrap.runtime.relay import Relay
+
+            parts.append(Relay(mailbox, say))
         settle()
         restore_mask(())
         if not os.read(began, 1):  # else it could not be executed: who tried says why

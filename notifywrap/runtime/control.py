@@ -6,11 +6,10 @@ Nothing is read from the client. ("SEQPACKET": one message, or none and then the
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 
-from notifywrap.lean import TYPE_CHECKING, socket
+from notifywrap.lean import TYPE_CHECKING, os, socket
 from notifywrap.policy.events import Level, ReloadAsked
 from notifywrap.policy.signalling import RELOAD
 from notifywrap.runtime.loop import Part

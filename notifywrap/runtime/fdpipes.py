@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import resource
 
 from notifywrap.errors import NotifywrapError, SpecError
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.probes.fd import Newline
 from notifywrap.runtime.loop import Part
 

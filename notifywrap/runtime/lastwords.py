@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
+
+from notifywrap.lean import os
 
 __all__ = ["leave_word", "take_back"]
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from notifywrap.errors import NotifyError
-from notifywrap.lean import TYPE_CHECKING
+from notifywrap.lean import TYPE_CHECKING, os
 from notifywrap.protocol.wire import build
 
 if TYPE_CHECKING:

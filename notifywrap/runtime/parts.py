@@ -12,7 +12,8 @@ from notifywrap.policy.spec import TargetNotify
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from notifywrap.policy.events import Level
+    from notifywrap.lean import socket
+    from notifywrap.policy.level import Level
     from notifywrap.policy.spec import Spec
     from notifywrap.runtime.loop import Part
 
@@ -26,8 +27,9 @@ def make_parts(
     say: Callable[[Level, str], None],
     *,
     is_notified: bool,
-) -> list[Part]:
-    """The parts that *spec* asks for.
+) -> tuple[list[Part], socket.socket | None]:
+    """The parts that *spec* asks for, and the socket of one that need not be there before the
+    target: the relay's, where there is to be one.
 
     env          of the target: changed for what it is to find there
     descriptors  to be filled with what the target gets: its descriptor number -> ours
@@ -36,23 +38,19 @@ def make_parts(
     Raises NotifywrapError when one cannot be had; nothing is left open then.
     """
     parts: list[Part] = []
+    mailbox: socket.socket | None = None
     try:
         _add_outputs(parts, spec, env, descriptors, say)
         if is_notified and spec.target_notify is not TargetNotify.IGNORE:
-            from notifywrap.runtime.relay import Relay
+            from notifywrap.runtime.mailbox import invite, open_mailbox
 
-            relay = Relay(say)
-            parts.append(relay)
-            relay.invite(env, spec.watchdog_s)
+            mailbox = open_mailbox()
+            invite(mailbox, env, spec.watchdog_s)
     except BaseException:
         for part in parts:
             part.close()
         raise
-    if not spec.main_is_target:
-        from notifywrap.runtime.control import Control
-
-        parts.append(Control(spec, say))
-    return parts
+    return parts, mailbox
 
 
 def make_preparation(

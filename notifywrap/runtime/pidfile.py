@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import stat
 
-from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.lean import TYPE_CHECKING, os, signal
 from notifywrap.probes.tree import children
 from notifywrap.runtime.lastwords import leave_word, take_back
 

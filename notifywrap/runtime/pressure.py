@@ -6,10 +6,9 @@ have to wait.
 
 from __future__ import annotations
 
-import os
 import time
 
-from notifywrap.lean import NamedTuple
+from notifywrap.lean import NamedTuple, os
 from notifywrap.policy.starvation import Hindrance
 
 __all__ = ["Counters", "Pressure"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from notifywrap.errors import CommandError, NotifywrapError, find_place
-from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.lean import TYPE_CHECKING, os, signal
 from notifywrap.policy.exits import CANNOT_EXECUTE, FAILED, NOT_FOUND
 from notifywrap.runtime.lastwords import leave_word
 from notifywrap.runtime.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
@@ -289,9 +288,13 @@ def _cannot_execute(command: str, number: int, env: Mapping[str, str]) -> Comman
         )
     if number in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(command):
         return CommandError(f"cannot start {command!r}: no such file", NOT_FOUND)
+    kind = ""
+    if "/" in command and os.path.exists(command) and not os.path.isfile(command):
+        kind = "it is a directory" if os.path.isdir(command) else "it is not a regular file"
     reason = {
         errno.ENOENT: "its interpreter or loader does not exist (see its first line, or ldd)",
-        errno.EACCES: "permission denied (is it an executable file? NoExecPaths=? noexec mount?)",
+        errno.EACCES: kind
+        or "permission denied (is it an executable file? NoExecPaths=? noexec mount?)",
         errno.ENOEXEC: "not a program (a script needs a first line such as #!/bin/sh)",
     }.get(number, os.strerror(number))
     return CommandError(f"cannot start {command!r}: {reason}", CANNOT_EXECUTE)

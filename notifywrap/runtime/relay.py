@@ -1,4 +1,4 @@
-"""The socket that the target finds at NOTIFY_SOCKET: what it says there comes to the machine.
+"""Hears what the target says at its NOTIFY_SOCKET: that comes to the machine.
 
 Strict, because a socket with an abstract address is open to every process of the machine: a message
 counts when its sender, whom the kernel names, is of the target's process tree.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import select
 import time
 
-from notifywrap.errors import NotifyError, NotifywrapError
+from notifywrap.errors import NotifyError
 from notifywrap.lean import TYPE_CHECKING, socket
 from notifywrap.policy.events import Level, TargetNotified
-from notifywrap.protocol.wire import MAX_DATAGRAM, parse, usec
+from notifywrap.protocol.wire import MAX_DATAGRAM, parse
 from notifywrap.runtime.loop import Part
 from notifywrap.runtime.outbox import close_all
 
@@ -38,39 +38,18 @@ _FORGET_S = 1.0  # no pid comes round again in that time
 class Relay(Part):
     """Receives the target's own sd_notify messages, and hands on what is one.
 
-    say  writes a line to the journal: once for each reason why messages are dropped
-
-    Raises NotifywrapError when there can be no such socket.
+    mailbox  the socket; closed here
+    say      writes a line to the journal: once for each reason why messages are dropped
     """
 
-    def __init__(self, say: Callable[[Level, str], None]) -> None:
+    def __init__(self, mailbox: socket.socket, say: Callable[[Level, str], None]) -> None:
+        self._socket = mailbox
         self._say = say
         self._said: set[str] = set()
         self._left, self._window_ends = 0, 0.0
         self._rests = self._is_held = False
         self._strangers: set[int] = set()  # pids that were looked up
         self._forget_at = 0.0
-        try:
-            self._socket = socket.socket(
-                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0
-            )
-            # Before it has a name: else a message may come without its sender's.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            # The kernel finds a free name (unix(7), autobind). A path would need a directory that
-            # the target reaches, whatever its user and root directory are.
-            self._socket.bind(b"")
-        except OSError as error:
-            raise NotifywrapError(
-                f"cannot make a socket for the target's notifications: {error.strerror}"
-                " (--target-notify ignore does without)"
-            ) from None
-
-    def invite(self, env: dict[str, str], watchdog_s: float | None) -> None:
-        """Put into *env*, the target's, what sd_notify(3) and sd_watchdog_enabled(3) look for."""
-        env["NOTIFY_SOCKET"] = "@" + self._socket.getsockname()[1:].decode("ascii")
-        if watchdog_s is not None:
-            env["WATCHDOG_USEC"] = usec(watchdog_s)
-            env["WATCHDOG_PID"] = ""  # to be the target's own, see process.py
 
     def attach(self, loop: Loop, put: Callable[[Event], None], target: Target) -> None:
         """From now on messages are heard; those that have come before are first."""

@@ -3,11 +3,10 @@ systemd. Signals, the exit status and the end of what is left are systemd's affa
 
 from __future__ import annotations
 
-import os
 import select
 import time
 
-from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.lean import TYPE_CHECKING, os, signal
 from notifywrap.policy.events import Level, TargetNotified
 from notifywrap.policy.exits import FAILED, ExitStatus
 from notifywrap.runtime.signals import CAUGHT, SignalPipe

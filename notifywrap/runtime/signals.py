@@ -3,9 +3,7 @@ kernel delivered them."""
 
 from __future__ import annotations
 
-import os
-
-from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.lean import TYPE_CHECKING, os, signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

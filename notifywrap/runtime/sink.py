@@ -7,11 +7,10 @@ by call, and what can be opened anew is.
 
 from __future__ import annotations
 
-import os
 import select
 import stat
 
-from notifywrap.lean import TYPE_CHECKING, socket
+from notifywrap.lean import TYPE_CHECKING, os, socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import select
 import time
 
 from notifywrap.errors import find_place
-from notifywrap.lean import TYPE_CHECKING, signal
+from notifywrap.lean import TYPE_CHECKING, os, signal
 from notifywrap.policy.events import (
     Abort,
     CloseAttempt,
@@ -81,6 +80,7 @@ class Supervisor:
         self._events: list[Event] = []
         self._status: ExitStatus | None = None
         self._reaped = False
+        self._due: float | None = None  # the machine's next deadline: only an event changes it
         self._is_crowded = False  # does so much wait for systemd that the parts were told?
 
     def run(self) -> ExitStatus:
@@ -90,6 +90,7 @@ class Supervisor:
             for part in self._parts:
                 part.attach(self._loop, self._put, self._target)
             self._perform(self._machine.start(time.monotonic()))
+            self._due = self._machine.next_deadline()
             self._drain()
             while self._status is None:
                 self._turn()
@@ -107,7 +108,7 @@ class Supervisor:
         return self._status
 
     def _turn(self) -> None:
-        due = self._machine.next_deadline()
+        due = self._due
         late_s = self._loop.wait(self._next_deadline(due))
         now = time.monotonic()
         self._attempts.wake(now, late_s)
@@ -118,7 +119,7 @@ class Supervisor:
             self._events.append(Timer())
         for part in self._parts:
             part.wake(now)
-        self._drain()
+        self._drain(is_quiet=late_s > 0.0)  # a child that ends is heard of by a descriptor
         if self._outbox.is_crowded is not self._is_crowded:
             self._is_crowded = not self._is_crowded
             for part in self._parts:
@@ -132,15 +133,19 @@ class Supervisor:
     def _put(self, event: Event) -> None:
         self._events.append(event)
 
-    def _drain(self) -> None:
+    def _drain(self, *, is_quiet: bool = False) -> None:
         """Hand every event to the machine, those too that performing its actions brings about.
 
         The target's end goes first: what its probes found a moment ago must not make a dead target
         ready.
+
+        is_quiet  nothing has happened but that a moment has come
         """
-        self._reap()
+        if self._events or not is_quiet:
+            self._reap()
         while self._events and self._status is None:
             self._perform(self._machine.handle(self._events.pop(0), time.monotonic()))
+            self._due = self._machine.next_deadline()
 
     # --- events ---------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import library
+from tests.bench import library, wrapper
 from tests.bench.table import as_json, as_table
 
-GROUPS = {"library": library.MEASUREMENTS}
+GROUPS = {"library": library.MEASUREMENTS, "wrapper": wrapper.MEASUREMENTS}
 
 
 def main(words: list[str]) -> int:

@@ -12,6 +12,7 @@ from notifywrap.cli.options import OPTIONS, PROBES, parse_arguments
 from notifywrap.cli.settings import settle, variable_of
 from notifywrap.errors import SpecError
 from notifywrap.policy.events import Level
+from notifywrap.policy.jailspec import Jail
 from notifywrap.policy.probe import DiscoverProbe
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def test_the_first_place_that_has_an_option_decides(places: Places, option: str)
         ), "what an error would call it"
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in SOURCES])
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option not in (*SOURCES, "--jail")]
+)
 def test_an_empty_variable_undoes_what_stands_below(places: Places, option: str) -> None:
     """As an empty assignment in a unit does."""
     for place in ("file", "preset"):
@@ -134,6 +137,26 @@ def test_the_rules_of_a_jail_can_be_written_in_every_place(places: Places, place
     assert (jail.rules, jail.ports) == ({"exec", "nofork", "bind"}, (("bind", 80),))
     if place != "command line":
         assert make_spec(places.settle("--preset=known", "--jail=no"), None).jail is None
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+def test_an_empty_variable_is_no_way_out_of_a_jail(places: Places, value: str) -> None:
+    """A variable of a drop-in that is not filled in would turn off what --config asks for."""
+    places.set("file", "--jail", "yes")
+    places.env["NOTIFYWRAP_JAIL"] = value
+    with pytest.raises(SpecError, match=r"^NOTIFYWRAP_JAIL: .*write \"no\" to turn it off"):
+        places.settle()
+    assert make_spec(places.settle("--jail=exec"), None).jail == Jail(frozenset(["exec"]))
+    places.env["NOTIFYWRAP_JAIL"] = "no"
+    assert make_spec(places.settle(), None).jail is None
+
+
+def test_an_empty_list_is_no_way_out_of_a_jail_either(places: Places) -> None:
+    """The file is where a preset's would be turned off, in a word."""
+    places.set("preset", "--jail", "yes")
+    places.file.write_text("jail = []\n")
+    with pytest.raises(SpecError, match=r"jail: .*write \"no\" to turn it off"):
+        places.settle("--preset", "known")
 
 
 def test_an_empty_probe_variable_leaves_none_at_all(places: Places) -> None:

@@ -5,13 +5,14 @@ import itertools
 import pytest
 from life import BROKEN, CONT, FAIL, HUP, KILL, LATE, PASS, TCP, TERM, TSTP, Life
 
-from notifywrap.policy.events import Abort, OpenAttempt, Outcome, Sample, Sampled
+from notifywrap.policy.events import Abort, Again, OpenAttempt, Outcome, Sample, Sampled
 from notifywrap.policy.exits import ExitStatus
-from notifywrap.policy.probe import DiscoverProbe, ExecProbe, TcpProbe
+from notifywrap.policy.probe import LOOKUP_PACE, DiscoverProbe, ExecProbe, TcpProbe
 from notifywrap.policy.spec import Spec
 from notifywrap.policy.state import State
 
 STARVED = "this machine was starved"
+UNHEARD = Sample(Outcome.FAILED, "nobody listens", unheard=True)
 
 
 def test_ready_comes_with_the_first_ping_once_all_ready_probes_passed():
@@ -317,6 +318,19 @@ def test_attempts_while_starting_slow_down_with_the_time_waited():
     gaps = [(b - 100, b - a) for a, b in itertools.pairwise(opened)]
     assert all(gap >= min(0.0196 * waited, 0.010) - 1e-9 for waited, gap in gaps)
     assert max(gap for _, gap in gaps) <= 0.012
+
+
+def test_what_nobody_hears_is_tried_again_without_the_machine():
+    """It would decide the same thing a hundred times a second."""
+    life = Life()
+    opened = lambda: [action for _, action in life.log if isinstance(action, OpenAttempt)][-1]
+    assert opened().again is None  # what a first attempt finds is news
+    life.sample(UNHEARD).wait(0.1)
+    assert opened().again == Again(LOOKUP_PACE, 100.0, UNHEARD.reason)
+    life.sample(FAIL).wait(0.1)
+    assert opened().again is None  # somebody listens, and says no: that is counted
+    life.ready().wait(1.0)
+    assert opened().again is None  # a live round's attempt ends, whatever it finds
 
 
 def test_failed_reload_of_a_guessed_target_goes_on_watching_what_was_found():

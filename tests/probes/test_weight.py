@@ -13,12 +13,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What may be loaded beside notifywrap itself: these are C, or loaded by the interpreter anyway.
 ALLOWED = {
     "__future__",
-    "_operator",
+    "_collections",
     "_signal",
     "_socket",
     "_struct",
     "errno",
-    "operator",
     "select",
     "struct",
     "time",

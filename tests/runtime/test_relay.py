@@ -17,6 +17,7 @@ from notifywrap.probes.target import Target
 from notifywrap.protocol.notify import Notifier, parse_address
 from notifywrap.runtime import relay
 from notifywrap.runtime.loop import Loop
+from notifywrap.runtime.mailbox import invite, open_mailbox
 from notifywrap.runtime.outbox import MANY, MANY_FDS, Outbox
 from notifywrap.runtime.relay import Relay
 from tests.runtime.wrapped import Inbox, until
@@ -50,9 +51,10 @@ class Ear:
     def __init__(self, target: Target | None = None) -> None:
         self.lines: list[tuple[Level, str]] = []
         self.events: list[Event] = []
-        self.relay = Relay(lambda level, text: self.lines.append((level, text)))
+        self.mailbox = open_mailbox()
+        self.relay = Relay(self.mailbox, lambda level, text: self.lines.append((level, text)))
         self.env: dict[str, str] = {}
-        self.relay.invite(self.env, 3.0)
+        invite(self.mailbox, self.env, 3.0)
         self.target = target or Target(os.getpid())
         self.loop = Loop()
         self.relay.attach(self.loop, self.events.append, self.target)
@@ -105,7 +107,7 @@ def test_the_target_finds_an_address_that_everyone_understands(ear: Ear):
     assert ear.env["WATCHDOG_USEC"] == "3000000"
     assert ear.env["WATCHDOG_PID"] == ""  # spawn() puts the target's pid there
     env: dict[str, str] = {}
-    ear.relay.invite(env, None)
+    invite(ear.mailbox, env, None)
     assert list(env) == ["NOTIFY_SOCKET"]
 
 

@@ -119,6 +119,7 @@ def test_an_attempt_whose_own_end_comes_late_is_excused():
         reader, writer = os.pipe()
         loop.watch(reader, select.POLLIN, lambda: None)
         os.write(writer, b"x")
+        late_s = 0.0
         while time.monotonic() < attempts_deadline(attempts) + 0.05:
             late_s = loop.wait(attempts.next_deadline())
             assert late_s == 0.0
