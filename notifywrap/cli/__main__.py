@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from notifywrap.lean import TYPE_CHECKING, signal
@@ -33,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from notifywrap.cli import drill
 
         return drill.main(words[1:])
+    if first == "harden":
+        from notifywrap.cli import harden
+
+        return harden.main(words[1:])
     if first == "check":
         from notifywrap.cli import check
 
@@ -49,9 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python makes an exception of it, which gets lost in the middle of an import: INT then ends
         # nobody. Until the wrapper takes over it does what it does to any program.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from notifywrap.cli import wrapper
+    gc.disable()  # what is loaded now is no garbage: see runtime/shed.py
+    try:
+        from notifywrap.cli import wrapper
 
-    return wrapper.main(words)
+        return wrapper.main(words)
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

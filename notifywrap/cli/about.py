@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from notifywrap import __version__
+from notifywrap.cli.aboutharden import HARDEN
 from notifywrap.cli.aboutunits import CHECK, UNIT
 from notifywrap.cli.journal import Journal, show
 from notifywrap.errors import NotifywrapError, SpecError
@@ -25,7 +26,9 @@ really serves, tells systemd READY=1, and from then on sends WATCHDOG=1 only whi
   notifywrap check UNIT...                          what is wrong with a unit
   notifywrap unit list|show|install|new             hardened units, shipped and written
   notifywrap drill UNIT-FILE | -- COMMAND           what could an intruder in it do?
-  notifywrap --help [options|probes|http|times|config|unit|jail|exit|try|probe|reload|drill|check]
+  notifywrap harden UNIT-FILE | -- COMMAND          find the tightest sandbox it works in
+  notifywrap --help [options|probes|http|times|config|unit|jail|exit|
+                     try|probe|reload|drill|harden|check]
   notifywrap --version
 
 Options that most units need; `notifywrap --help options` has all of them
@@ -114,7 +117,8 @@ Where settings come from; the first that has one wins, and its list replaces the
 
 --probe, --ready and --live go together: the first place that has any of them decides all
 three. In the environment a repeatable option takes one value a line; an empty value means
-that the option is not set, as in a unit: later places do not count for it either.
+that the option is not set, as in a unit: later places do not count for it either. Only a
+jail is not turned off so: write NOTIFYWRAP_JAIL=no.
 
 The file of --config is TOML; keys are the options without dashes, bare numbers are seconds:
 
@@ -221,10 +225,18 @@ and must exist, unless it is written -PATH. systemd fills in variables and speci
       -- /usr/bin/app
 
 At start one line says what this kernel cannot enforce. Paths need Linux 5.13, ports 6.7,
-nosignal 6.12, each with Landlock; nofork, nounix and nomemfd need x86_64 or aarch64.
+nosignal 6.12, each with Landlock; nofork, nounix and nomemfd need x86_64 or aarch64. Without
+Landlock the target can also take over (ptrace) processes of its user outside: exec: probes.
+With it mount(2) is denied, too, unless bind=, connect= or nosignal are all that there is.
 no_new_privs is set: a set-user-ID bit or file capabilities of the target do not count.
-exec is about files that are executed: a loader, an interpreter or dlopen(3) also runs code
-from files that it can read (add read=, or NoExecPaths= in the unit).
+
+What it does not hold
+  exec            a loader, an interpreter or dlopen(3) runs code from any file that it can read
+                  (add read=, or NoExecPaths= in the unit)
+  write=, nowrite    mode, owner, times and extended attributes of files can still be changed
+  bind=, nobind   a socket that was never bound may listen, on a port that the kernel chooses
+  root            with all capabilities: CAP_SYS_ADMIN executes memory by way of
+                  /proc/self/map_files. Set User= and CapabilityBoundingSet= in the unit
 """
 
 TRY = """\
@@ -293,6 +305,7 @@ TOPICS = {
     "config": CONFIG,
     "drill": DRILL,
     "exit": EXIT,
+    "harden": HARDEN,
     "http": HTTP,
     "jail": JAIL,
     "options": OPTIONS,

@@ -52,9 +52,12 @@ def run_in_lab(words: Sequence[str], files: Iterable[Path], binds: Iterable[str]
     """
     from notifywrap.testing.lab import Lab
 
-    seen = [each for each in binds if f"{os.path.realpath(each)}/".startswith(_NOT_IN_A_LAB)]
+    paths = [os.path.realpath(each) for each in binds]
+    seen = [path for path in paths if f"{path}/".startswith(_NOT_IN_A_LAB)]
     with Lab(binds=[_HERE, *seen]) as lab:
         for each in files:
+            if str(each).startswith(tuple(f"{path}/" for path in seen)):
+                continue
             copy = lab.root / each.relative_to("/")  # the units of /etc are not in a lab
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(each.read_bytes())

@@ -23,8 +23,11 @@ ALLOWED = {
     "probes": {"root", "protocol", "policy", "probes"},
     "runtime": {"root", "protocol", "policy", "probes", "runtime"},
     "testing": {"root", "protocol", "policy", "probes", "runtime", "testing"},
-    "cli": {"root", "protocol", "policy", "probes", "runtime", "unitfile", "drill", "cli"},
+    "cli": {
+        *("root", "protocol", "policy", "probes", "runtime", "unitfile", "drill", "harden", "cli")
+    },
     "drill": {"root", "policy", "runtime", "unitfile", "drill"},
+    "harden": {"root", "probes", "unitfile", "drill", "harden"},
     "unitfile": {"root", "policy", "unitfile"},
     "daemon": {"root", "protocol", "daemon"},  # for daemons written in Python
 }

@@ -1,0 +1,104 @@
+"""What is known of a service before the search: from its unit, and from its baseline."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+from notifywrap.errors import NotifywrapError
+from notifywrap.harden.candidates import Facts
+from notifywrap.harden.restructure import list_restructurings
+from notifywrap.unitfile.sandbox import writable_mounts
+
+if TYPE_CHECKING:
+    from notifywrap.harden.model import Observation
+    from notifywrap.harden.trial import Original
+
+__all__ = ["check_idle", "find_facts"]
+
+# Daemons that look for a socket by its name: those of the units that they are shipped with.
+_SOCKETS = {"traefik": {80: "web", 443: "websecure"}}
+_BUSY = ("active", "activating", "reloading", "deactivating")
+
+
+def check_idle(original: Original) -> None:
+    """Raises NotifywrapError when the service itself runs: its ports would be taken, and a copy of
+    state that somebody writes is none."""
+    for unit in (original.unit, *original.sockets):
+        done = subprocess.run(
+            ["systemctl", "is-active", unit.name.full],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.stdout.strip() in _BUSY:
+            name = unit.name.full
+            raise NotifywrapError(
+                f"{name} runs here: `systemctl stop {name}` while this runs, or use --lab"
+            )
+
+
+def find_facts(original: Original, baseline: Observation, writes: tuple[str, ...]) -> Facts:
+    """Everything that candidates are made from."""
+    unit = original.unit
+    values = {key: unit.text(key) for section, key in unit.settings() if section == "Service"}
+    ports = sorted({int(address.rpartition(":")[2]) for address, _ in baseline.backlogs})
+    inherits = bool(original.sockets)
+    return Facts(
+        values=values,
+        is_dynamic=unit.flag("DynamicUser"),
+        user="" if unit.text("User") in ("", "root", "0") else unit.text("User"),
+        low_ports=() if inherits else tuple(port for port in ports if port < 1024),
+        writable=_writable(original),
+        programs=_programs(original, baseline.code),
+        threads=baseline.threads,
+        writes=writes,
+        version=_systemd_version(),
+        learned=list_restructurings(
+            can_jail=_can_jail(original),
+            ports=ports,
+            connects=baseline.connects,
+            states=[word.partition(":")[0] for word in unit.words("StateDirectory")],
+            inherits=inherits,
+            names=_SOCKETS.get(os.path.basename(original.subject.target[0]), {}),
+            filters_addresses=False,
+        ),
+    )
+
+
+def _writable(original: Original) -> tuple[str, ...]:
+    """Mounts of its own, which NoExecPaths=/ does not cover. Where DynamicUser= is found to fit,
+    the directories are below private/."""
+    unit = original.unit
+    found = [*writable_mounts(unit), "/tmp", "/var/tmp", "/dev/shm"]
+    for path in writable_mounts(unit):
+        base, name = os.path.split(path)
+        if base in ("/var/lib", "/var/cache", "/var/log"):
+            found.append(f"-{base}/private/{name}")
+    return tuple(dict.fromkeys(found))
+
+
+def _programs(original: Original, code: tuple[str, ...]) -> tuple[str, ...]:
+    """What ExecPaths= has to name: /usr/lib as a whole, as libraries are loaded later, too."""
+    started = [
+        command.path
+        for key in ("ExecStart", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop")
+        for command, _ in original.unit.commands(key)
+    ]
+    found = [*started, *[os.path.realpath(path) for path in started], *code]
+    others = [path for path in found if not path.startswith(("/usr/lib/", "/lib/", "/lib64/"))]
+    return (*dict.fromkeys(others), "/usr/lib")
+
+
+def _can_jail(original: Original) -> bool:
+    values = original.subject.values
+    return (original.subject.is_ours and "--jail" not in values) or not original.is_notify
+
+
+def _systemd_version() -> int:
+    done = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False)
+    found = re.match(r"systemd (\d+)", done.stdout)
+    return int(found[1]) if found else 0

@@ -1,0 +1,212 @@
+"""The whole run: what is told before, the baseline, the search, the scores, and the document."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from notifywrap.errors import NotifywrapError
+from notifywrap.harden.candidates import GUARD, list_candidates
+from notifywrap.harden.copies import Copies
+from notifywrap.harden.dropin import NAME, Result, format_dropin, format_socket, name_socket
+from notifywrap.harden.facts import check_idle, find_facts
+from notifywrap.harden.judgement import compare
+from notifywrap.harden.model import Pick
+from notifywrap.harden.progress import Progress
+from notifywrap.harden.prover import Prover
+from notifywrap.harden.runner import Round, Runner
+from notifywrap.harden.scores import measure_drill, measure_exposure
+from notifywrap.harden.search import Search
+from notifywrap.harden.sweeper import Sweeper
+from notifywrap.harden.trial import find_copies, merge
+from notifywrap.unitfile.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from notifywrap.harden.model import Candidate, Observation, Setting
+    from notifywrap.harden.prover import Proven
+    from notifywrap.harden.scores import Drilled
+    from notifywrap.harden.trial import Original
+    from notifywrap.unitfile.findings import Understand
+
+__all__ = ["Wish", "harden"]
+
+_ROUND_S = 2.0  # of a small service; said before anything is known of this one
+_USUAL_ROUNDS = 25
+
+
+class Wish(NamedTuple):
+    """What the user asked for.
+
+    exercises  commands that sh runs in every round
+    state      "copy" or "none"
+    copies     more paths that the service writes to
+    """
+
+    exercises: tuple[str, ...] = ()
+    state: str = "copy"
+    copies: tuple[str, ...] = ()
+    max_rounds: int = 80
+    exercise_timeout_s: float = 30.0
+
+
+def harden(
+    original: Original, wish: Wish, understand: Understand, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Search, and return what was found as a document (see report.py).
+
+    Raises NotifywrapError when the service does not work as it is, or cannot be tried here.
+    """
+    began = time.monotonic()
+    check_idle(original)
+    tag = f"notifywrap-harden-{secrets.token_hex(4)}"
+    with Sweeper(tag) as sweeper:
+        copied = find_copies(original, tag, wish.copies)
+        copies = Copies(copied, is_empty=wish.state == "none")
+        copies.make_places(sweeper)
+        common = Round(wish.exercises, wish.exercise_timeout_s, copied)
+        runner = Runner(original, tag, common, copies)
+        _announce(original, wish, copies, tag, say)
+        baseline = _find_baseline(runner, original)
+        facts = find_facts(original, baseline, wish.copies)
+        candidates = list_candidates(facts)
+        unit = original.unit
+
+        def measure(settings: Sequence[Setting]) -> float | None:
+            return measure_exposure(unit.name.full, merge(original, settings))
+
+        guard = [Pick(each.name) for each in candidates if each.name in GUARD]
+        prover = Prover(runner, candidates, baseline, Progress(say), measure)
+        proven = prover.prove(Search(candidates, wish.max_rounds, guard))
+        exposures = measure(()), measure(prover.settings(proven.kept))
+    drills = _drill(original, prover.settings(proven.kept), understand, say)
+    return _document(
+        original, candidates, proven, exposures, drills, time.monotonic() - began, baseline
+    )
+
+
+def _announce(
+    original: Original, wish: Wish, copies: Copies, tag: str, say: Callable[[str], None]
+) -> None:
+    name, size = original.unit.name.full, copies.size()
+    each = f", each with a copy of {size / 1e6:.0f} MB of state" if size else ""
+    about_s = _USUAL_ROUNDS * _ROUND_S
+    say(
+        f"{name} is started under another name ({tag}), {_USUAL_ROUNDS} times or so and at most"
+        f" {wish.max_rounds} times{each}: about {about_s:.0f} s where a start and the exercises"
+        f" take {_ROUND_S:.0f} s"
+    )
+    for command in wish.exercises:
+        say(f"in each round: {command}")
+    if not wish.exercises:
+        say("no --exercise: what its probes do not ask for may be taken away from it")
+
+
+def _find_baseline(runner: Runner, original: Original) -> Observation:
+    """The service as it is, twice: what differs between the two differs by itself."""
+    first = runner.run(is_graceful=True)
+    if first.error:
+        raise NotifywrapError(_explain(original, first))
+    for each in first.exercised:
+        if each.status:
+            said = f": {each.last_line}" if each.last_line else ""
+            raise NotifywrapError(
+                f"exercise {each.command!r} ends with {each.status} before anything is taken away"
+                f"{said}"
+            )
+    second = runner.run()
+    same_log = first._replace(warnings=second.warnings)
+    reasons = [each for each in compare(same_log, second) if each.is_hard]
+    if reasons:
+        raise NotifywrapError(
+            f"{original.unit.name.full} is not the same when it is started twice, so nothing can be"
+            f" learned from trying: {reasons[0].text}"
+        )
+    return second._replace(
+        warnings=first.warnings + second.warnings,
+        ready_s=max(first.ready_s, second.ready_s),
+        burst_s=max(first.burst_s, second.burst_s),
+        burst_lost=max(first.burst_lost, second.burst_lost),
+    )
+
+
+def _explain(original: Original, seen: Observation) -> str:
+    name = original.unit.name.full
+    hint = f" ({seen.denied[0]})" if seen.denied else ""
+    return (
+        f"{name} does not work as it is: {seen.error}{hint}. Everything but its StateDirectory= and"
+        " what ReadWritePaths= names is read-only here, and /tmp is its own: --copy PATH for a path"
+        " that it writes to"
+    )
+
+
+def _drill(
+    original: Original,
+    settings: Sequence[Setting],
+    understand: Understand,
+    say: Callable[[str], None],
+) -> tuple[Drilled | None, Drilled | None]:
+    found: list[Drilled | None] = []
+    for each in ((), settings):
+        text = merge(original, each)
+        unit = Unit(original.unit.name, original.unit.path, [(original.unit.path, text)])
+        try:
+            found.append(measure_drill(unit, understand))
+        except NotifywrapError as error:
+            say(f"no drill: {error}")
+            found.append(None)
+    return found[0], found[1]
+
+
+def _document(
+    original: Original,
+    candidates: Sequence[Candidate],
+    proven: Proven,
+    exposures: tuple[float | None, float | None],
+    drills: tuple[Drilled | None, Drilled | None],
+    took_s: float,
+    baseline: Observation,
+) -> dict[str, Any]:
+    name = original.unit.name.full
+    by_name = {each.name: each for each in candidates}
+    places = list(by_name)
+    kept = tuple(sorted(proven.kept, key=lambda pick: places.index(pick.name)))
+    summary = []
+    if exposures[1] is not None:
+        summary.append(f"Exposure {exposures[0]:g} -> {exposures[1]:g} (systemd-analyze security).")
+    if drills[0] and drills[1]:
+        counts = f"{drills[0].allowed} -> {drills[1].allowed} of {drills[1].of}"
+        summary.append(f"What an intruder could do {counts} (notifywrap drill).")
+    result = Result(name, tuple(summary), tuple(candidates), kept, proven.rejected, proven.untried)
+
+    def lines(pick: Pick) -> list[str]:
+        return [f"{one.key}={one.value}" for one in by_name[pick.name].tiers[pick.tier].settings]
+
+    files = {f"{name}.d/{NAME}": format_dropin(result)}
+    for pick in kept:
+        for one in by_name[pick.name].tiers[pick.tier].sockets:
+            files[name_socket(name, one)] = format_socket(name, one)
+    return {
+        "unit": name,
+        "rounds": proven.rounds + 2,
+        "seconds": round(took_s, 1),
+        "verified": proven.is_verified,
+        "interrupted": proven.is_interrupted,
+        "exposure": {"before": exposures[0], "after": exposures[1]},
+        "drill": {
+            "before": drills[0].allowed if drills[0] else None,
+            "after": drills[1].allowed if drills[1] else None,
+            "of": drills[1].of if drills[1] else None,
+            "left": list(drills[1].names) if drills[1] else [],
+        },
+        "kept": [{"name": each.name, "settings": lines(each)} for each in kept],
+        "rejected": [
+            {"name": each.name, "settings": lines(each), "reasons": list(reasons)}
+            for each, reasons in proven.rejected
+        ],
+        "untried": list(proven.untried),
+        "baseline": baseline._asdict(),
+        "files": files,
+    }

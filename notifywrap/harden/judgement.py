@@ -1,0 +1,113 @@
+"""Is a round as good as the baseline? What is worse is said, in words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from notifywrap.harden.model import Observation
+
+__all__ = ["Reason", "compare", "normalise"]
+
+# For figures that vary by themselves: a factor, and a difference below which no factor counts.
+# Wide, because a directive that slows a service does so by far: the short queue of ProcSubset=pid
+# took a connect from 16 to 1039 ms, and a retry waits for a second or more.
+_LATENCY = (3.0, 0.2)
+_READY = (2.0, 1.0)
+_EXERCISE = (3.0, 1.0)
+_MEMORY = (1.5, 20e6)
+_THREADS = (0.5, 3)  # half of them gone: workers that could not be started
+
+# What differs between two runs that are the same.
+_VARIABLE = (
+    (re.compile(r"notifywrap-harden-[0-9a-f]+(-\d+)?"), "UNIT"),
+    (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    (re.compile(r"\d{4}[-/]\d\d[-/]\d\d"), "DATE"),
+    (re.compile(r"\b\d\d:\d\d:\d\d([.,]\d+)?(Z|[+-]\d\d:?\d\d)?"), "TIME"),
+    (re.compile(r"\b0x[0-9a-fA-F]+\b|\b[0-9a-fA-F]{8,}\b"), "HEX"),
+    (re.compile(r"\d+(\.\d+)?"), "N"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+class Reason(NamedTuple):
+    """One way in which a round was worse.
+
+    is_hard  it cannot be chance; other reasons count when they are seen twice
+    """
+
+    text: str
+    is_hard: bool = True
+
+
+def compare(baseline: Observation, seen: Observation) -> tuple[Reason, ...]:
+    """Every way in which *seen* is worse than *baseline*; () when it is as good."""
+    if seen.error:
+        denied = [line for line in seen.denied if line not in seen.error]
+        return (Reason(seen.error + (f" ({denied[0]})" if denied else "")),)
+    found = [*_exercised(baseline, seen), *_backlogs(baseline, seen), *_warned(baseline, seen)]
+    return (*found, *_slower(baseline, seen), *_changed(baseline, seen))
+
+
+def normalise(line: str) -> str:
+    """A log line without what changes from run to run: times, numbers, names of ours."""
+    for pattern, word in _VARIABLE:
+        line = pattern.sub(word, line)
+    return line.strip()
+
+
+def _exercised(baseline: Observation, seen: Observation) -> Iterator[Reason]:
+    for was, now in zip(baseline.exercised, seen.exercised, strict=False):
+        if now.status != was.status:
+            said = f": {now.last_line}" if now.last_line else ""
+            yield Reason(f"exercise {now.command!r} ended with {now.status}{said}")
+        elif _exceeds(now.duration_s, was.duration_s, _EXERCISE):
+            took = f"{now.duration_s:.2f} s instead of {was.duration_s:.2f} s"
+            yield Reason(f"exercise {now.command!r} took {took}", is_hard=False)
+
+
+def _backlogs(baseline: Observation, seen: Observation) -> Iterator[Reason]:
+    lengths = dict(seen.backlogs)
+    for address, was in baseline.backlogs:
+        if address not in lengths:
+            yield Reason(f"nobody listens on {address} any more")
+        elif lengths[address] < was:
+            now = lengths[address]
+            yield Reason(f"the queue of {address} is {now} connections long instead of {was}")
+    if seen.burst_lost > baseline.burst_lost:
+        yield Reason(f"{seen.burst_lost} connections of a burst were lost", is_hard=False)
+
+
+def _warned(baseline: Observation, seen: Observation) -> Iterator[Reason]:
+    known = {normalise(line) for line in baseline.warnings}
+    for line in dict.fromkeys(seen.warnings):
+        if normalise(line) not in known:
+            yield Reason(f"its log says: {line.strip()}")
+
+
+def _slower(baseline: Observation, seen: Observation) -> Iterator[Reason]:
+    for what, was, now in zip(("median", "worst"), baseline.burst_s, seen.burst_s, strict=False):
+        if _exceeds(now, was, _LATENCY):
+            took = f"{now * 1e3:.0f} ms instead of {was * 1e3:.0f} ms"
+            yield Reason(f"a connection of a burst took {took} ({what})", is_hard=False)
+    if _exceeds(seen.ready_s, baseline.ready_s, _READY):
+        took = f"{seen.ready_s:.1f} s instead of {baseline.ready_s:.1f} s"
+        yield Reason(f"it was ready after {took}", is_hard=False)
+
+
+def _changed(baseline: Observation, seen: Observation) -> Iterator[Reason]:
+    share, least = _THREADS
+    lost = baseline.threads - seen.threads
+    if lost >= least and seen.threads < share * baseline.threads:
+        yield Reason(f"it has {seen.threads} threads instead of {baseline.threads}", is_hard=False)
+    if _exceeds(seen.rss_bytes, baseline.rss_bytes, _MEMORY):
+        sizes = f"{seen.rss_bytes / 1e6:.0f} MB instead of {baseline.rss_bytes / 1e6:.0f} MB"
+        yield Reason(f"it takes {sizes} of memory", is_hard=False)
+
+
+def _exceeds(now: float, was: float, limit: tuple[float, float]) -> bool:
+    factor, difference = limit
+    return now > factor * was and now > was + difference

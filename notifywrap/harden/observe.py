@@ -1,0 +1,130 @@
+"""What can be seen of a service while it runs: its processes, sockets and log."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+from notifywrap.probes.sockets import open_sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "find_backlogs",
+    "find_code",
+    "find_denials",
+    "find_pids",
+    "find_warnings",
+    "measure",
+    "read_log",
+]
+
+_HIERARCHIES = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
+# Words of loggers for what is at least a warning, in most formats that daemons write.
+_TROUBLE = re.compile(
+    r"(?i)\b(warn(ing)?|wrn|error|err|fatal|ftl|critical|crit|panic|emerg|alert|denied|failed"
+    r"|not permitted|cannot|unable)\b"
+)
+_DENIED = re.compile(
+    r"(?i)operation not permitted|permission denied|read-only file system|\beperm\b|\beacces\b"
+    r"|address family not supported|\bsigsys\b|no such device"
+)
+
+
+def find_pids(control_group: str) -> list[int]:
+    """The processes of a unit, by its ControlGroup= property; below it, too."""
+    found: list[int] = []
+    for base in _HIERARCHIES:
+        for directory, _, names in os.walk(f"{base}{control_group}"):
+            if "cgroup.procs" in names:
+                with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                    found += [int(line) for line in file if line.strip() != "0"]
+        if found:
+            break
+    return found
+
+
+def measure(pids: Iterable[int]) -> tuple[int, int]:
+    """(threads, bytes of resident memory) of all of them."""
+    threads = size = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+                facts = dict(line.split(":", 1) for line in file if ":" in line)
+        except OSError:
+            continue  # it has ended
+        threads += int(facts.get("Threads", "0"))
+        size += int(facts.get("VmRSS", "0 kB").split()[0]) * 1024
+    return threads, size
+
+
+def find_code(pids: Iterable[int]) -> tuple[str, ...]:
+    """The files that these processes have mapped to be executed."""
+    found = set()
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+                fields = [line.rstrip("\n").split(None, 5) for line in file]
+        except OSError:
+            continue  # it has ended
+        found |= {each[5] for each in fields if len(each) == 6 and "x" in each[1]}
+    return tuple(sorted(path for path in found if path.startswith("/") and os.path.exists(path)))
+
+
+def find_backlogs(pids: Iterable[int]) -> tuple[tuple[str, int], ...]:
+    """The queue of each TCP socket that these processes listen on, as `ss -ltn` shows it.
+
+    Empty for a service in a network namespace of its own: the sockets here are not its.
+    """
+    inodes = {inode for pid in pids for inode in _socket_inodes(pid)}
+    sockets = open_sockets()
+    try:
+        listeners = [one for one in sockets.tcp_listeners() if one.inode in inodes]
+    finally:
+        sockets.close()
+    found = {f"{_bracket(one.host)}:{one.port}": one.limit for one in listeners}
+    return tuple(sorted(found.items()))
+
+
+def read_log(unit: str) -> list[str]:
+    """What the unit has said, in order; systemd's own lines about it are left out."""
+    subprocess.run(["journalctl", "--sync"], stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        ["journalctl", "-q", "--no-pager", "-o", "cat", f"_SYSTEMD_UNIT={unit}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+def find_warnings(lines: Iterable[str]) -> tuple[str, ...]:
+    """Those that tell of trouble."""
+    return tuple(line for line in lines if _TROUBLE.search(line))
+
+
+def find_denials(lines: Iterable[str]) -> tuple[str, ...]:
+    """Those that say that something was not allowed."""
+    return tuple(dict.fromkeys(line.strip() for line in lines if _DENIED.search(line)))
+
+
+def _socket_inodes(pid: int) -> set[int]:
+    found = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                link = os.readlink(f"/proc/{pid}/fd/{name}")
+            except OSError:
+                continue
+            if link.startswith("socket:["):
+                found.add(int(link[8:-1]))
+    except OSError:
+        pass  # it has ended
+    return found
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,204 @@
+"""Performs one round: units, start, exercise, observation, end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from notifywrap.harden.burst import connect_at_once
+from notifywrap.harden.connections import find_ports, read_table
+from notifywrap.harden.model import Exercised, Observation
+from notifywrap.harden.observe import (
+    find_backlogs,
+    find_code,
+    find_denials,
+    find_pids,
+    find_warnings,
+    measure,
+    read_log,
+)
+from notifywrap.harden.sweeper import UNITS, end_units
+from notifywrap.harden.trial import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from notifywrap.harden.copies import Copies
+    from notifywrap.harden.model import Setting, Socket
+    from notifywrap.harden.trial import Copy, Original
+
+__all__ = ["Runner", "explain_status"]
+
+SOAK_S = 0.6  # in which it has to stay well: the prototype found nothing more with longer ones
+_STATES = ("Result", "ExecMainCode", "ExecMainStatus", "ActiveState", "StatusText", "NRestarts")
+_CONTROL = ("ControlGroup", "ActiveState", "SubState", "MainPID")
+# systemd.exec(5), PROCESS EXIT CODES
+_MEANINGS = {
+    200: "200/CHDIR: its working directory is not there",
+    203: "203/EXEC: its program cannot be executed",
+    216: "216/GROUP: its group is not there",
+    217: "217/USER: its user is not there",
+    218: "218/CAPABILITIES: it may not have these",
+    226: "226/NAMESPACE: a path cannot be mounted",
+    228: "228/SECCOMP: the filter cannot be set",
+    238: "238/STATE_DIRECTORY: cannot be made",
+    243: "243/CREDENTIALS: cannot be loaded",
+}
+
+
+class Round(NamedTuple):
+    """What all rounds have in common.
+
+    exercises  commands for sh
+    """
+
+    exercises: tuple[str, ...]
+    exercise_timeout_s: float
+    copies: tuple[Copy, ...]
+
+
+class Runner:
+    """Runs the service under another name, with more settings each time.
+
+    tag  the name
+    """
+
+    def __init__(self, original: Original, tag: str, common: Round, copies: Copies) -> None:
+        self._original, self._tag = original, tag
+        self._common, self._copies = common, copies
+        self._number = 0
+
+    def run(
+        self,
+        settings: Sequence[Setting] = (),
+        sockets: Sequence[Socket] = (),
+        *,
+        start_limit_s: float = 60.0,
+        is_graceful: bool = False,
+    ) -> Observation:
+        """One round from fresh copies to the end; whatever happens, nothing runs after it.
+
+        is_graceful  it has to stop as systemd asks it to
+        """
+        self._copies.renew()
+        self._number += 1
+        # Each round has a name of its own: the journal's lines, and what systemd remembers.
+        unit = f"{self._tag}.service"
+        texts = compose(
+            self._original, self._tag, settings, sockets, self._common.copies, start_limit_s
+        )
+        try:
+            for name, text in texts.items():
+                with open(f"{UNITS}/{name}", "w", encoding="utf-8") as file:
+                    file.write(text)
+            _systemctl("daemon-reload")
+            return self._observe(unit, is_graceful=is_graceful)
+        finally:
+            end_units(self._tag)
+
+    def _observe(self, unit: str, *, is_graceful: bool) -> Observation:
+        known, table = len(read_log(unit)), read_table()
+        began = time.monotonic()
+        started = _systemctl("start", unit)
+        ready_s = time.monotonic() - began
+        if started.returncode != 0:
+            return _failed(unit, known, "it does not start", ready_s)
+        time.sleep(SOAK_S)  # not for an event: for the absence of one
+        exercised = tuple(self._exercise(each, unit) for each in self._common.exercises)
+        state = _show(unit, *_CONTROL)
+        if state["ActiveState"] != "active":
+            return _failed(unit, known, "it does not stay up", ready_s)
+        pids = find_pids(state["ControlGroup"])
+        threads, rss_bytes = measure(pids)
+        backlogs = find_backlogs(pids)
+        connects = find_ports(table, read_table(), _ports(backlogs))
+        burst_s, lost = connect_at_once(_ports(backlogs))
+        code = find_code(pids)
+        warnings = find_warnings(read_log(unit)[known:])
+        if is_graceful:
+            _systemctl("stop", unit)
+            if _show(unit, *_STATES)["Result"] != "success":
+                return _failed(unit, known, "it does not stop as it should", ready_s)
+        return Observation(
+            denied=find_denials(read_log(unit)[known:]),
+            ready_s=ready_s,
+            backlogs=backlogs,
+            warnings=warnings,
+            threads=threads,
+            rss_bytes=rss_bytes,
+            burst_s=burst_s,
+            burst_lost=lost,
+            exercised=exercised,
+            code=code,
+            connects=connects,
+        )
+
+    def _exercise(self, command: str, unit: str) -> Exercised:
+        began = time.monotonic()
+        with subprocess.Popen(
+            ["sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NOTIFYWRAP_UNIT": unit},
+            start_new_session=True,
+        ) as process:
+            try:
+                out, _ = process.communicate(timeout=self._common.exercise_timeout_s)
+                status = process.returncode
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                out, status = b"it took too long (--exercise-timeout)", 124
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        lines = out.decode("utf-8", "replace").strip().splitlines()
+        return Exercised(command, status, time.monotonic() - began, lines[-1] if lines else "")
+
+
+def explain_status(state: dict[str, str]) -> str:
+    """How a unit failed, in words of systemd.exec(5): by its Result, ExecMainCode and -Status."""
+    status = int(state.get("ExecMainStatus") or 0)
+    result = state.get("Result", "unknown")
+    if result in ("signal", "core-dump"):
+        name = signal.Signals(status).name if status in set(signal.Signals) else str(status)
+        return f"killed by {name}" + (" (the system call filter)" if name == "SIGSYS" else "")
+    if result == "exit-code":
+        return _MEANINGS.get(status, f"exit status {status}")
+    return {"timeout": "it was not ready in time", "watchdog": "its watchdog fired"}.get(
+        result, f"result {result}"
+    )
+
+
+def _failed(unit: str, known: int, what: str, ready_s: float) -> Observation:
+    state = _show(unit, *_STATES)
+    lines = read_log(unit)[known:]
+    denied = find_denials(lines)
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    told = state.get("StatusText") or said
+    words = [f"{what}: {explain_status(state)}", *([repr(told)] if told else [])]
+    return Observation(error=", ".join(words), denied=denied, ready_s=ready_s)
+
+
+def _ports(backlogs: Sequence[tuple[str, int]]) -> list[int]:
+    return sorted({int(address.rpartition(":")[2]) for address, _ in backlogs})
+
+
+def _show(unit: str, *properties: str) -> dict[str, str]:
+    done = _systemctl("show", f"--property={','.join(properties)}", unit)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemctl", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )

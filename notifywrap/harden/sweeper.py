@@ -1,0 +1,108 @@
+"""Removes all that harden has made, however it ends: a process that waits for that end.
+
+Whoever is killed cannot clean up, so this process alone does, in every case, when the pipe that
+only harden holds is closed.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["UNITS", "Sweeper", "end_units"]
+
+UNITS = "/run/systemd/system"
+_PLACES = ("/var/lib", "/var/cache", "/var/log", "/run")
+
+
+class Sweeper:
+    """Sweeps on leaving the `with` block, or when this process ends in any other way.
+
+    tag  all that is removed begins with it: units, and what lies where systemd makes directories
+    """
+
+    def __init__(self, tag: str) -> None:
+        assert len(tag) > len("notifywrap-"), f"{tag!r} is not ours alone"
+        self._tag = tag
+        self._pid, self._pipe = 0, -1
+
+    def __enter__(self) -> Sweeper:
+        reading, self._pipe = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.close(self._pipe)
+                self._serve(reading)
+            finally:
+                os._exit(0)
+        os.close(reading)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._pipe)
+        os.waitpid(self._pid, 0)
+
+    def makes(self, path: str) -> None:
+        """An empty directory or a link that is made outside; to be said before."""
+        os.write(self._pipe, f"{path}\n".encode())
+
+    def _serve(self, reading: int) -> None:
+        os.setsid()  # out of reach of the terminal's ctrl-C
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_IGN)
+        with os.fdopen(reading) as file:
+            made = [line.strip() for line in file]
+        end_units(self._tag)
+        for place in _PLACES:
+            for base in (place, f"{place}/private"):
+                for path in glob.glob(f"{glob.escape(f'{base}/{self._tag}')}*"):
+                    _remove(path)
+        for path in reversed(made):
+            _remove_empty(path)
+
+
+def end_units(tag: str) -> None:
+    """End and forget the units whose names begin with *tag*, sockets first: they start services."""
+    names = [os.path.basename(path) for path in glob.glob(f"{UNITS}/{glob.escape(tag)}*")]
+    names.sort(key=lambda name: not name.endswith(".socket"))
+    if not names:
+        return
+    for words in (["stop", "--no-block"], ["kill", "--signal=KILL"], ["stop"]):
+        _systemctl(*words, *names)
+    for name in names:
+        os.unlink(f"{UNITS}/{name}")
+    _systemctl("reset-failed", *names)
+
+
+def _systemctl(*words: str) -> None:
+    null = subprocess.DEVNULL
+    subprocess.run(["systemctl", *words], stdin=null, stdout=null, stderr=null, check=False)
+
+
+def _remove(path: str) -> None:
+    if os.path.islink(path) or os.path.isfile(path):
+        os.unlink(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_empty(path: str) -> None:
+    try:
+        if os.path.islink(path):
+            os.unlink(path)
+        else:
+            os.rmdir(path)
+    except OSError:
+        pass  # ENOTEMPTY: somebody has put something there, which is not ours
