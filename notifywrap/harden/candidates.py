@@ -75,7 +75,7 @@ _SIMPLE = (
     _Simple("RestrictNamespaces", "no namespaces of its own: most kernel exploits begin with one"),
     _Simple("ProtectHome", "homes are out of sight", ("yes", "tmpfs", "read-only")),
     _Simple("PrivateDevices", "no disks and no other devices"),
-    _Simple("DevicePolicy", "no devices, by the cgroup as well", ("closed",)),
+    _Simple("DevicePolicy", "no devices, by the cgroup as well", ("closed",), beyond=("strict",)),
     _Simple("ProtectProc", "other processes are out of sight", ("invisible",)),
     _Simple("ProtectKernelTunables", "/proc/sys and /sys are read-only"),
     _Simple("ProtectKernelModules", "it loads no kernel modules"),

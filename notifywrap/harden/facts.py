@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from notifywrap.errors import NotifywrapError
 from notifywrap.harden.candidates import Facts
 from notifywrap.harden.restructure import list_restructurings
+from notifywrap.harden.sweeper import UNITS, end_units
+from notifywrap.unitfile.compose import quote
 from notifywrap.unitfile.sandbox import writable_mounts
 
 if TYPE_CHECKING:
     from notifywrap.harden.model import Observation
     from notifywrap.harden.trial import Original
 
-__all__ = ["check_idle", "find_facts"]
+__all__ = ["check_idle", "filters_addresses", "find_facts"]
 
 # Daemons that look for a socket by its name: those of the units that they are shipped with.
 _SOCKETS = {"traefik": {80: "web", 443: "websecure"}}
+# Nobody listens on port 9: refused (111) is what comes back at once where nothing drops it.
+_CONNECT = (
+    "import socket, sys; one = socket.socket(); one.settimeout(0.3);"
+    " sys.exit(one.connect_ex(('127.0.0.1', 9)) == 111)"
+)
 _BUSY = ("active", "activating", "reloading", "deactivating")
 
 
@@ -41,7 +49,25 @@ def check_idle(original: Original) -> None:
             )
 
 
-def find_facts(original: Original, baseline: Observation, writes: tuple[str, ...]) -> Facts:
+def filters_addresses(tag: str) -> bool:
+    """Does IPAddressDeny= do anything here? It takes cgroup v2 and BPF, and is ignored without."""
+    name = f"{tag}-filter.service"
+    text = (
+        "[Service]\nType=oneshot\nIPAddressDeny=any\n"
+        f"ExecStart={sys.executable} -I -S -c {quote(_CONNECT)}\n"
+    )
+    with open(f"{UNITS}/{name}", "w", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        done = subprocess.run(["systemctl", "start", name], capture_output=True, check=False)
+        return done.returncode == 0
+    finally:
+        end_units(tag)
+
+
+def find_facts(
+    original: Original, baseline: Observation, writes: tuple[str, ...], *, is_filtered: bool
+) -> Facts:
     """Everything that candidates are made from."""
     unit = original.unit
     values = {key: unit.text(key) for section, key in unit.settings() if section == "Service"}
@@ -64,9 +90,21 @@ def find_facts(original: Original, baseline: Observation, writes: tuple[str, ...
             states=[word.partition(":")[0] for word in unit.words("StateDirectory")],
             inherits=inherits,
             names=_SOCKETS.get(os.path.basename(original.subject.target[0]), {}),
-            filters_addresses=False,
+            # It would also keep clients out who come from elsewhere, as no exercise here does.
+            filters_addresses=is_filtered and not _is_exposed(original, baseline),
         ),
     )
+
+
+def _is_exposed(original: Original, baseline: Observation) -> bool:
+    """Does it listen itself for other machines? systemd's sockets are not under its filter."""
+    inherited = {
+        word.rpartition(":")[2]
+        for each in original.sockets
+        for word in each.words("ListenStream", section="Socket")
+    }
+    own = [each for each, _ in baseline.backlogs if each.rpartition(":")[2] not in inherited]
+    return not all(address.startswith(("127.", "[::1]")) for address in own)
 
 
 def _writable(original: Original) -> tuple[str, ...]:

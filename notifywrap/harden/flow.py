@@ -10,7 +10,7 @@ from notifywrap.errors import NotifywrapError
 from notifywrap.harden.candidates import GUARD, list_candidates
 from notifywrap.harden.copies import Copies
 from notifywrap.harden.dropin import NAME, Result, format_dropin, format_socket, name_socket
-from notifywrap.harden.facts import check_idle, find_facts
+from notifywrap.harden.facts import check_idle, filters_addresses, find_facts
 from notifywrap.harden.judgement import compare
 from notifywrap.harden.model import Pick
 from notifywrap.harden.progress import Progress
@@ -70,7 +70,7 @@ def harden(
         runner = Runner(original, tag, common, copies)
         _announce(original, wish, copies, tag, say)
         baseline = _find_baseline(runner, original)
-        facts = find_facts(original, baseline, wish.copies)
+        facts = find_facts(original, baseline, wish.copies, is_filtered=filters_addresses(tag))
         candidates = list_candidates(facts)
         unit = original.unit
 

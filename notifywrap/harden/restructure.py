@@ -78,5 +78,5 @@ def _sockets(low: Sequence[int], names: dict[int, str]) -> Candidate:
 def _addresses(filters_addresses: bool) -> Iterator[Candidate]:
     if filters_addresses:
         settings = (Setting("IPAddressDeny", "any"), Setting("IPAddressAllow", "localhost"))
-        why = "it reaches nobody but this machine"
+        why = "it reaches nobody but this machine, as nobody else was seen in the exercises"
         yield Candidate("IPAddressDeny", why, (Tier(settings),), is_risky=True)
