@@ -11,7 +11,7 @@ notifywrap harden [OPTIONS] [OPTIONS OF NOTIFYWRAP] -- COMMAND [ARG...]
 Finds the tightest sandbox under which a service still works, by trying: it starts a copy of the
 service again and again, each time with more taken away, and keeps what the service does not
 miss. What it keeps is printed as a drop-in, each line with its reason, together with what was
-rejected and why. For a command: as a whole unit.
+rejected and why. For a command: a unit as well.
 
 A setting is kept only if the copy becomes ready, stays healthy, answers the exercises, and does
 nothing worse than before: queues of its listeners, lost or slow connections, warnings in its

@@ -126,6 +126,7 @@ def _programs(original: Original, code: tuple[str, ...]) -> tuple[str, ...]:
         for key in ("ExecStart", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop")
         for command, _ in original.unit.commands(key)
     ]
+    started += original.start.split()[:1]
     found = [*started, *[os.path.realpath(path) for path in started], *code]
     others = [path for path in found if not path.startswith(("/usr/lib/", "/lib/", "/lib64/"))]
     return (*dict.fromkeys(others), "/usr/lib")

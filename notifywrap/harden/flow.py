@@ -179,12 +179,21 @@ def _document(
     if drills[0] and drills[1]:
         counts = f"{drills[0].allowed} -> {drills[1].allowed} of {drills[1].of}"
         summary.append(f"What an intruder could do {counts} (notifywrap drill).")
-    result = Result(name, tuple(summary), tuple(candidates), kept, proven.rejected, proven.untried)
+    result = Result(
+        name,
+        tuple(summary),
+        tuple(candidates),
+        kept,
+        proven.rejected,
+        proven.untried,
+        original.start,
+    )
 
     def lines(pick: Pick) -> list[str]:
         return [f"{one.key}={one.value}" for one in by_name[pick.name].tiers[pick.tier].settings]
 
-    files = {f"{name}.d/{NAME}": format_dropin(result)}
+    files = {name: original.text} if original.text else {}
+    files[f"{name}.d/{NAME}"] = format_dropin(result)
     for pick in kept:
         for one in by_name[pick.name].tiers[pick.tier].sockets:
             files[name_socket(name, one)] = format_socket(name, one)

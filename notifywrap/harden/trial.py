@@ -63,6 +63,15 @@ class Original(NamedTuple):
     def is_notify(self) -> bool:
         return self.subject.is_notify
 
+    @property
+    def start(self) -> str:
+        """ExecStart= with notifywrap before it, for a service that cannot tell when it is ready;
+        "" for one that can."""
+        if self.is_notify:
+            return ""
+        starts = [line.value for line in self.unit.lines("ExecStart") if line.value]
+        return f"{_wrapper()} -- {starts[-1]}"
+
 
 class Copy(NamedTuple):
     """A path of the service's own, and what stands for it in a round."""
@@ -181,9 +190,8 @@ def _own_lines(original: Original, moves: Sequence[tuple[str, str]]) -> list[str
         for line in unit.lines(key)
         if key != "ExecStart" or original.is_notify
     ]
-    if not original.is_notify:
-        starts = [line.value for line in unit.lines("ExecStart") if line.value]
-        lines.append(f"ExecStart={_wrapper()} -- {_move(settle(starts[-1], unit), moves)}")
+    if original.start:
+        lines.append(f"ExecStart={_move(settle(original.start, unit), moves)}")
     return lines
 
 
@@ -247,6 +255,9 @@ def merge(original: Original, settings: Sequence[Setting]) -> str:
     for section, key in unit.settings():
         for line in unit.lines(key, section=section):
             sections.setdefault(section, []).append(f"{key}={line.value}")
+    if original.start:
+        more = ["Type=notify", "ExecStart=", f"ExecStart={original.start}"]
+        sections.setdefault("Service", []).extend(more)
     for each in settings:
         sections.setdefault(each.section, []).append(f"{each.key}={each.value}")
     return "\n".join(
