@@ -1,4 +1,4 @@
-"""The whole run: what is told before, the baseline, the search, the scores, and the document."""
+"""The whole run: what is told before, the baseline, the search, and the scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from notifywrap.errors import NotifywrapError
 from notifywrap.harden.candidates import GUARD, list_candidates
 from notifywrap.harden.copies import Copies
-from notifywrap.harden.dropin import NAME, Result, format_dropin, format_socket, name_socket
+from notifywrap.harden.document import Measured, compose
 from notifywrap.harden.facts import check_idle, filters_addresses, find_facts
 from notifywrap.harden.judgement import compare
 from notifywrap.harden.model import Pick
@@ -25,8 +25,7 @@ from notifywrap.unitfile.unit import Unit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from notifywrap.harden.model import Candidate, Observation, Setting
-    from notifywrap.harden.prover import Proven
+    from notifywrap.harden.model import Observation, Setting
     from notifywrap.harden.scores import Drilled
     from notifywrap.harden.trial import Original
     from notifywrap.unitfile.findings import Understand
@@ -55,7 +54,7 @@ class Wish(NamedTuple):
 def harden(
     original: Original, wish: Wish, understand: Understand, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Search, and return what was found as a document (see report.py).
+    """Search, and return what was found (see document.py).
 
     Raises NotifywrapError when the service does not work as it is, or cannot be tried here.
     """
@@ -82,9 +81,8 @@ def harden(
         proven = prover.prove(Search(candidates, wish.max_rounds, guard))
         exposures = measure(()), measure(prover.settings(proven.kept))
     drills = _drill(original, prover.settings(proven.kept), understand, say)
-    return _document(
-        original, candidates, proven, exposures, drills, time.monotonic() - began, baseline
-    )
+    measured = Measured(exposures, drills, baseline, time.monotonic() - began)
+    return compose(original, candidates, proven, measured)
 
 
 def _announce(
@@ -158,64 +156,3 @@ def _drill(
             say(f"no drill: {error}")
             found.append(None)
     return found[0], found[1]
-
-
-def _document(
-    original: Original,
-    candidates: Sequence[Candidate],
-    proven: Proven,
-    exposures: tuple[float | None, float | None],
-    drills: tuple[Drilled | None, Drilled | None],
-    took_s: float,
-    baseline: Observation,
-) -> dict[str, Any]:
-    name = original.unit.name.full
-    by_name = {each.name: each for each in candidates}
-    places = list(by_name)
-    kept = tuple(sorted(proven.kept, key=lambda pick: places.index(pick.name)))
-    summary = []
-    if exposures[1] is not None:
-        summary.append(f"Exposure {exposures[0]:g} -> {exposures[1]:g} (systemd-analyze security).")
-    if drills[0] and drills[1]:
-        counts = f"{drills[0].allowed} -> {drills[1].allowed} of {drills[1].of}"
-        summary.append(f"What an intruder could do {counts} (notifywrap drill).")
-    result = Result(
-        name,
-        tuple(summary),
-        tuple(candidates),
-        kept,
-        proven.rejected,
-        proven.untried,
-        original.start,
-    )
-
-    def lines(pick: Pick) -> list[str]:
-        return [f"{one.key}={one.value}" for one in by_name[pick.name].tiers[pick.tier].settings]
-
-    files = {name: original.text} if original.text else {}
-    files[f"{name}.d/{NAME}"] = format_dropin(result)
-    for pick in kept:
-        for one in by_name[pick.name].tiers[pick.tier].sockets:
-            files[name_socket(name, one)] = format_socket(name, one)
-    return {
-        "unit": name,
-        "rounds": proven.rounds + 2,
-        "seconds": round(took_s, 1),
-        "verified": proven.is_verified,
-        "interrupted": proven.is_interrupted,
-        "exposure": {"before": exposures[0], "after": exposures[1]},
-        "drill": {
-            "before": drills[0].allowed if drills[0] else None,
-            "after": drills[1].allowed if drills[1] else None,
-            "of": drills[1].of if drills[1] else None,
-            "left": list(drills[1].names) if drills[1] else [],
-        },
-        "kept": [{"name": each.name, "settings": lines(each)} for each in kept],
-        "rejected": [
-            {"name": each.name, "settings": lines(each), "reasons": list(reasons)}
-            for each, reasons in proven.rejected
-        ],
-        "untried": list(proven.untried),
-        "baseline": baseline._asdict(),
-        "files": files,
-    }
