@@ -28,7 +28,12 @@ cat /etc/resolv.conf >"$BOX/root/etc/resolv.conf"
 cat /etc/hosts >"$BOX/root/etc/hosts"
 cat "$CA" >"$BOX/root/host-ca.crt"
 for path in $SHOWN; do
-    mkdir -p "$BOX/root$path"
+    if [ -d "$path" ]; then
+        mkdir -p "$BOX/root$path"
+    else
+        mkdir -p "$BOX/root${path%/*}"
+        : >"$BOX/root$path"
+    fi
     mount -o bind,ro "$path" "$BOX/root$path"
 done
 mkdir "$BOX/root/root/notifywrap"
@@ -81,13 +86,14 @@ def pip_settings() -> dict[str, str]:
     return {**found, "PIP_CERT": "/host-ca.crt"}
 
 
-def local_directories(settings: dict[str, str]) -> list[str]:
-    """Directories that pip's settings name; of an index (.../simple) its parent, with the files."""
+def local_paths(settings: dict[str, str]) -> list[str]:
+    """What pip's settings name, a file of constraints for example; of an index (.../simple) its
+    parent, with the files."""
     found = set()
     for word in " ".join(settings.values()).split():
         path = Path(word.removeprefix("file://"))
         path = path.parent if path.name == "simple" else path
-        if path.is_absolute() and path.is_dir():
+        if path.is_absolute() and path.exists():
             found.add(str(path))
     return sorted(found)
 
@@ -109,7 +115,7 @@ def run_fresh(fresh_tree, sources, tmp_path):
         "TREE": str(fresh_tree),
         "SOURCES": str(sources),
         "CA": ca,
-        "SHOWN": " ".join(local_directories(settings)),
+        "SHOWN": " ".join(local_paths(settings)),
     }
 
     def run(*command: str, timeout_s: float) -> str:
