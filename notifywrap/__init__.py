@@ -9,6 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from notifywrap import aio
     from notifywrap.daemon.functions import (
         barrier,
         errno,
@@ -32,6 +33,7 @@ __all__ = [
     "NotifyError",
     "Watchdog",
     "__version__",
+    "aio",
     "barrier",
     "errno",
     "extend_timeout",
@@ -59,6 +61,8 @@ if not TYPE_CHECKING:  # to a type checker every misspelt name would be an objec
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module 'notifywrap' has no attribute {name!r}")
+        if name == "aio":
+            return __import__("notifywrap.aio", fromlist=[name])  # which sets it here itself
         home = _HOMES.get(name, "notifywrap.daemon.functions")
         module = __import__(home, fromlist=[name])
         try:

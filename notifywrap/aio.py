@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from notifywrap.daemon import functions
-from notifywrap.daemon.beats import Beats
+from notifywrap.daemon.beats import Beats, parse_within, same_trouble
 from notifywrap.daemon.watchdog import MOST_S, SHARE, Heartbeat
 from notifywrap.errors import NotifyError, describe
 
@@ -59,17 +59,14 @@ class Watchdog:
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})  # not `await`: our own cancellation must go through
         if self._check is not None:
             self._check.cancel()
 
     def heartbeat(self, name: str, *, within: float) -> Heartbeat:
         """A task of the daemon, called *name* in STATUS, that has to show itself at least every
-        *within* seconds."""
-        if within <= 0:
-            raise ValueError(f"within: {within!r} is not a time")
-        self._beats.add(name, within, time.monotonic())
+        *within* seconds. Raises NotifyError for a time that is none."""
+        self._beats.add(name, parse_within(within), time.monotonic())
         return Heartbeat(self._beats, name)
 
     async def _run(self, grant_s: float) -> None:
@@ -91,8 +88,8 @@ class Watchdog:
             self._notifier.ping()
         slow = f"the event loop was {lag_s:.1f} s late" if lag_s > _LAG_SHARE * grant_s else ""
         wanted = f"unhealthy: {trouble}" if trouble else slow
-        if bool(wanted) is not bool(self._said):  # the seconds in it change at every check
-            self._notifier.status(wanted or "healthy again")
+        if not same_trouble(wanted, self._said):
+            self._notifier.say_trouble(wanted)
             self._said = wanted
 
     async def _find_trouble(self, timeout_s: float) -> str:
@@ -160,16 +157,23 @@ class Service:
         if self._reload is not None:
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
             self._signals += (signal.SIGHUP,)
-        self._notifier.ready(self._status)
+        try:
+            self._notifier.ready(self._status)
+        except NotifyError:
+            self._restore_signals()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
-        for signum in self._signals:
-            loop.remove_signal_handler(signum)
+        self._restore_signals()
         for task in self._tasks:
             task.cancel()
         self._stop()
+
+    def _restore_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in self._signals:
+            loop.remove_signal_handler(signum)
 
     async def stopped(self) -> None:
         """Wait until this service is to stop."""

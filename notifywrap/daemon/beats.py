@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Beats"]
+from notifywrap.errors import NotifyError
+
+__all__ = ["Beats", "parse_within", "same_trouble"]
 
 
 class Beats:
@@ -43,3 +45,29 @@ class Beats:
         """Who is late, for STATUS; "" when nobody is."""
         late = self.find_late(now)
         return ", ".join(f"{name} silent for {silent_s:.1f} s" for name, silent_s in late.items())
+
+
+def parse_within(within: float) -> float:
+    """A length of time in which somebody has to show himself, in seconds. Raises NotifyError for
+    what is none: NaN would never be over."""
+    try:
+        if 0 < within < float("inf"):
+            return float(within)
+    except TypeError:
+        pass
+    raise NotifyError(f"within: {within!r} is not a length of time in seconds")
+
+
+def same_trouble(one: str, other: str) -> bool:
+    """Do both texts tell of the same, but for how long it has lasted?"""
+    return _without_times(one) == _without_times(other)
+
+
+def _without_times(text: str) -> list[str]:
+    words = text.split()
+    pairs = zip(words, [*words[1:], ""], strict=False)  # none of ""
+    return [word for word, unit in pairs if not (unit.rstrip(",") == "s" and _is_number(word))]
+
+
+def _is_number(word: str) -> bool:
+    return word.replace(".", "", 1).isdigit()

@@ -63,6 +63,7 @@ class Notifier:
         self._sender = Sender(address) if address else None
         self._watchdog_s = parse_grant(found, self._pid) if address else None
         self._is_ready = self._is_stopping = False
+        self._said = ""  # the daemon's own STATUS
         if unset:
             for name in _VARIABLES:
                 os.environ.pop(name, None)
@@ -75,7 +76,7 @@ class Notifier:
 
     @property
     def is_ready(self) -> bool:
-        """Has ready() been called?"""
+        """Has ready() been called, without an error?"""
         return self._is_ready
 
     @property
@@ -84,18 +85,27 @@ class Notifier:
         return self._is_stopping
 
     def ready(self, status: str = "") -> bool:
-        """READY=1: this service has started, or has finished its reload."""
+        """READY=1: this service has started, or has finished its reload. Nothing after stopping(),
+        when it would bring the watchdog back: False then."""
+        if self._is_stopping:
+            return False
+        told = self._send(("READY", "1"), *self._status(status))
         self._is_ready = True
-        return self._send(("READY", "1"), *_status(status))
+        return told
 
     def status(self, text: str) -> bool:
         """STATUS: one line for people, of which 200 characters are shown."""
+        self._said = text
         return self._send(("STATUS", text))
+
+    def say_trouble(self, text: str) -> bool:
+        """STATUS for as long as something is wrong; "" brings back what status() had said."""
+        return self._send(("STATUS", text or self._said or "healthy again"))
 
     def stopping(self, status: str = "") -> bool:
         """STOPPING=1: this service is about to end. systemd's watchdog is off from then on."""
         self._is_stopping = True
-        return self._send(("STOPPING", "1"), *_status(status))
+        return self._send(("STOPPING", "1"), *self._status(status))
 
     def reload(self, status: str = "") -> Reload:
         """`with notifier.reload():` around reading the configuration anew: RELOADING=1 before,
@@ -103,14 +113,18 @@ class Notifier:
         return Reload(self, status)
 
     def reloading(self, status: str = "") -> bool:
-        """RELOADING=1, with the time that Type=notify-reload needs; ready() must follow."""
+        """RELOADING=1, with the time that Type=notify-reload needs; ready() must follow. Nothing
+        after stopping()."""
+        if self._is_stopping:
+            return False
         now = time.clock_gettime(time.CLOCK_MONOTONIC)
         stamp = (("RELOADING", "1"), ("MONOTONIC_USEC", usec(now)))
-        return self._send(*stamp, *_status(status))
+        return self._send(*stamp, *self._status(status))
 
     def ping(self) -> bool:
-        """WATCHDOG=1: this service works, now. watchdog() sends it on evidence alone."""
-        return self._deliver(_PING, ())
+        """WATCHDOG=1: this service works, now. watchdog() sends it on evidence alone. Nothing after
+        stopping()."""
+        return False if self._is_stopping else self._deliver(_PING, ())
 
     def trigger_watchdog(self) -> bool:
         """WATCHDOG=trigger: treat this service as if its watchdog had run out."""
@@ -183,6 +197,10 @@ class Notifier:
     def _speaks(self) -> bool:
         return self._sender is not None and (self._in_children or os.getpid() == self._pid)
 
+    def _status(self, text: str) -> tuple[tuple[str, str], ...]:
+        self._said = text or self._said
+        return (("STATUS", text),) if text else ()
+
     def _send(self, *assignments: tuple[str, str], fds: tuple[int, ...] = ()) -> bool:
         # Built first: a wrong argument shows without systemd as well.
         return self._deliver(build(assignments), fds)
@@ -229,10 +247,6 @@ class Reload:
             self._notifier.ready(f"reload failed: {describe(error)}")
         except NotifyError as unheard:
             error.add_note(str(unheard))  # the daemon's own exception is the one that goes on
-
-
-def _status(text: str) -> tuple[tuple[str, str], ...]:
-    return (("STATUS", text),) if text else ()
 
 
 def _usec(length_s: float) -> str:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from notifywrap.daemon.beats import Beats
+from notifywrap.daemon.beats import Beats, parse_within, same_trouble
 from notifywrap.daemon.bell import Bell
 from notifywrap.daemon.healthcheck import HealthCheck, start_thread
 from notifywrap.errors import NotifyError
@@ -28,6 +28,7 @@ MOST_S = 10.0
 # A health check that takes longer is worth a line in STATUS: nobody else could say why there are no
 # pings before systemd acts. One that takes its time may, up to WatchdogSec.
 CHECK_SHARE = 0.5
+_NO_WATCHDOG_S = 30.0  # nobody looks then
 
 
 class Heartbeat:
@@ -80,7 +81,7 @@ class Watchdog:
         self._is_over = False
         self._check: HealthCheck | None = None
         self._thread: threading.Thread | None = None
-        grant_s = notifier.watchdog_s
+        self._grant_s = grant_s = notifier.watchdog_s
         if grant_s is not None:
             self._period_s = min(grant_s * SHARE, MOST_S)
             self._limit_s = grant_s * CHECK_SHARE
@@ -100,10 +101,8 @@ class Watchdog:
 
     def heartbeat(self, name: str, *, within: float) -> Heartbeat:
         """A part of the daemon, called *name* in STATUS, that has to show itself at least every
-        *within* seconds."""
-        if within <= 0:
-            raise ValueError(f"within: {within!r} is not a time")
-        self._beats.add(name, within, time.monotonic())
+        *within* seconds. Raises NotifyError for a time that is none."""
+        self._beats.add(name, parse_within(within), time.monotonic())
         return Heartbeat(self._beats, name)
 
     @property
@@ -115,9 +114,11 @@ class Watchdog:
             self._workers = Workers()
         return self._workers
 
-    def worker(self, name: str = "", *, within: float) -> Worker:
+    def worker(self, name: str = "", *, within: float | None = None) -> Worker:
         """Call it in a forked child: that process shows itself at least every *within* seconds from
-        now on, by calling what this returns."""
+        now on, by calling what this returns. By default within half of WatchdogSec."""
+        if within is None:
+            within = self._grant_s / 2 if self._grant_s else _NO_WATCHDOG_S
         return self.workers.join(name, within=within)
 
     def forget_worker(self, pid: int) -> None:
@@ -152,8 +153,8 @@ class Watchdog:
         while not self._is_over:
             try:
                 self._look()
-            except NotifyError as error:
-                self._said = str(error)  # systemd cannot be told; perhaps next time
+            except NotifyError:
+                pass  # systemd cannot be told; perhaps next time
             now = time.monotonic()
             due = max(due + self._period_s, now)
             while now < due and not self._is_over:  # a late answer rings as well
@@ -168,8 +169,8 @@ class Watchdog:
             return
         if not trouble:
             self._notifier.ping()
-        if bool(trouble) is not bool(self._said):  # the seconds in it change at every check
-            self._notifier.status(f"unhealthy: {trouble}" if trouble else "healthy again")
+        if not same_trouble(trouble, self._said):
+            self._notifier.say_trouble(f"unhealthy: {trouble}" if trouble else "")
             self._said = trouble
 
     def _find_trouble(self) -> str:

@@ -14,6 +14,7 @@ import struct
 import threading
 import time
 
+from notifywrap.daemon.beats import parse_within
 from notifywrap.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,10 +78,9 @@ class Workers:
     def join(self, name: str = "", *, within: float) -> Worker:
         """This process is a worker from now on, and shows itself at least every *within* seconds.
 
-        Raises ValueError for a time that is none, OSError when there are too many workers.
+        Raises NotifyError for a time that is none, OSError when there are too many workers.
         """
-        if within <= 0:
-            raise ValueError(f"within: {within!r} is not a time")
+        within = parse_within(within)
         pid = os.getpid()
         text = (name or f"worker {pid}").encode("utf-8", "replace")[:40]
         if pid != self._pid:  # a thread of our parent may have held it when we were forked

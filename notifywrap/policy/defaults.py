@@ -12,6 +12,7 @@ from notifywrap.policy.probe import (
     Hint,
     HttpProbe,
     ListenProbe,
+    NotifyProbe,
     Probe,
     TcpProbe,
     UnixProbe,
@@ -50,8 +51,16 @@ def as_live(probe: Probe) -> Probe:
 
 
 def choose_live(ready: tuple[Probe, ...]) -> tuple[Probe, ...]:
-    """The live probes where none are named: the ready probes that can be repeated."""
-    return tuple(as_live(probe) for probe in ready if kind_of(probe).repeatable)
+    """The live probes where none are named: the ready probes that can be repeated.
+
+    Not the target's own pings: they count once it has begun with them, and many that say READY=1
+    never ping.
+    """
+    return tuple(
+        as_live(probe)
+        for probe in ready
+        if kind_of(probe).repeatable and type(probe) is not NotifyProbe
+    )
 
 
 def make_hints(ready: Sequence[Probe], live: Sequence[Probe]) -> tuple[Hint, ...]:
@@ -123,6 +132,8 @@ def find_doubts(
             "no ready probe can be repeated, so pings only say that the target is not stopped;"
             " add --live PROBE to notice one that hangs"
         ]
+    if any(kind_of(probe).proves_work for probe in live):
+        return []  # the others are one limit more
     return [
         f"--live {probe.text} also passes for a target that hangs;"
         " better ask it something (tcp:, unix:, http:, exec:)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from notifywrap.lean import TYPE_CHECKING
+from notifywrap.policy.events import Outcome
 from notifywrap.policy.probe import TcpProbe, UnixProbe
 
 if TYPE_CHECKING:
+    from notifywrap.policy.events import Sample
     from notifywrap.policy.probe import Hint, Probe
 
 __all__ = ["QUIET_LEAST_S", "Discovery", "find_hint"]
@@ -21,6 +23,7 @@ class Discovery:
 
     started  when the target was started, the zero of "time waited"
     hints    what a preset knows of sockets that may be found
+    trouble  why they could not be seen at the last look; "" when they could
     """
 
     def __init__(self, started: float, hints: tuple[Hint, ...] = ()) -> None:
@@ -28,11 +31,14 @@ class Discovery:
         self.hints = hints
         self.found: tuple[Probe, ...] = ()
         self.changed_at = started
+        self.trouble = ""
 
-    def record(self, found: tuple[Probe, ...], now: float) -> None:
+    def record(self, sample: Sample, now: float) -> None:
         """Note what the target listens on now."""
-        if found != self.found:
-            self.found = found
+        can_see = sample.unheard or sample.outcome is Outcome.PASSED
+        self.trouble = "" if can_see else sample.reason
+        if sample.found != self.found:
+            self.found = sample.found
             self.changed_at = now
 
     def is_settled(self, now: float) -> bool:

@@ -41,15 +41,25 @@ def on_exit(machine: Machine, event: TargetExited, now: float) -> list[Action]:
     machine.state, machine.succession = State.ENDED, None
     how = describe_exit(event.status, spec, was_ready or was_wanted)
     words = machine.words.status
-    machine.status.wanted = f"{how}; its last status: {words}" if words else how
+    words = f"; its last status: {words}" if words else ""
+    # The last STATUS is all that `systemctl status` shows of a service that has failed.
+    machine.status.wanted = f"{how}{_cause(machine)}{words}"
     is_fine = was_wanted or event.status == ExitStatus(0)
     ended: list[Action] = [ReloadEnded(how)] if was_reloading else []
     return [
         *ended,
         Notify(machine.status.take(now)),
-        Say(Level.INFO if is_fine else Level.WARNING, machine.status.sent),
+        Say(Level.INFO if is_fine else Level.WARNING, how + words),
         Exit(status),
     ]
+
+
+def _cause(machine: Machine) -> str:
+    """What was wrong before, for the STATUS that stays."""
+    health = machine.health
+    if not machine.cause and health.reason:
+        return f"; it was {health.verdict.value}: {health.reason}"
+    return f"; {machine.cause}" if machine.cause else ""
 
 
 def _begin_succession(machine: Machine, event: TargetExited, now: float) -> list[Action]:
@@ -94,7 +104,7 @@ def abort(machine: Machine, text: str, now: float) -> list[Action]:
     was_reloading = machine.state is State.RELOADING
     machine.state, machine.deadline = State.ABORTING, now + machine.spec.kill_after_s
     machine.is_seeking = False
-    machine.status.wanted = text
+    machine.status.wanted = machine.cause = text
     ended: list[Action] = [ReloadEnded(text)] if was_reloading else []
     if machine.succession is not None:
         machine.succession.limit(now, 0.0)

@@ -33,7 +33,13 @@ from notifywrap.policy.probe import EXEC_PACE
 from notifywrap.policy.reload import Reload
 from notifywrap.policy.signalling import on_reload_asked, on_signal
 from notifywrap.policy.state import STOPPABLE, WAITING, WATCHING, State
-from notifywrap.policy.status import StatusLine, describe_active, describe_missing, describe_waiting
+from notifywrap.policy.status import (
+    StatusLine,
+    describe_active,
+    describe_missing,
+    describe_stopping,
+    describe_waiting,
+)
 from notifywrap.policy.words import Words
 
 if TYPE_CHECKING:
@@ -77,6 +83,8 @@ class Machine:
         self.last_ping = now
         self.deadline: float | None = None  # of the reload, or of our patience while aborting
         self.said: set[str] = set()
+        self.doing = ""  # how it is stopped
+        self.cause = ""  # what was wrong before it ended
 
     def start(self, now: float) -> list[Action]:
         """The first actions; call once, when the target has been started."""
@@ -289,6 +297,8 @@ class Machine:
             self.describe_active(now)
         elif self.state in WAITING:
             self.describe_waiting(now)
+        elif self.state is State.STOPPING:
+            self.status.wanted = describe_stopping(self.doing, self.words.status)
         if self.state in WATCHING and self._may_pass_ping_on(now):
             actions += self._ping(now)
         return actions
@@ -310,10 +320,11 @@ class Machine:
         was_reloading = self.state is State.RELOADING
         actions: list[Action] = []
         if self.state is State.STARTING:  # systemd's patience was over, often: say with what
-            text = f"stopped before it was ready: {describe_missing(self.readiness, now)}"
-            actions = [Say(Level.WARNING, text)]
+            self.cause = f"stopped before it was ready: {describe_missing(self.readiness, now)}"
+            actions = [Say(Level.WARNING, self.cause)]
         self.state, self.deadline, self.is_seeking = State.STOPPING, None, False
-        self.status.wanted = f"stopping: {why}"
+        self.doing = self.cause or f"stopping: {why}"
+        self.status.wanted = self.doing
         told = Notify((("STOPPING", "1"), *self.status.take(now)), None)
         ended: list[Action] = [ReloadEnded("it is being stopped")] if was_reloading else []
         if self.succession is not None:

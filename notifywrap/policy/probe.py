@@ -302,7 +302,7 @@ def kind_of(probe: Probe) -> Kind:
 def explain(probe: Probe, reason: str) -> str:
     """What failed and why, for STATUS: "tcp:8080: connection refused"."""
     if type(probe) is AliveProbe:
-        return f"the target is {reason}"
+        return f"the target is {reason}" if reason else "the target to run"
     where, _, rest = reason.partition(" ")
     # The probe's own address: said once is enough. Words of a command or a pattern are none.
     if rest and where in probe.text and where[:1] in ("/", "@", "[", *"0123456789"):

@@ -233,7 +233,7 @@ class Readiness:
     def _follow(self, discovery: Discovery, sample: Sample, now: float) -> list[Action]:
         """Try the sockets once their set has settled; start over when it changes."""
         before = discovery.found
-        discovery.record(sample.found, now)
+        discovery.record(sample, now)
         actions: list[Action] = []
         if discovery.found != before:
             actions = self._drop(before)

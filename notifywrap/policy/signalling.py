@@ -14,6 +14,7 @@ from notifywrap.policy.state import WATCHING
 if TYPE_CHECKING:
     from notifywrap.policy.events import Action, ReloadAsked, Signalled
     from notifywrap.policy.machine import Machine
+    from notifywrap.policy.spec import Spec
 
 __all__ = ["JOB_CONTROL", "RELOAD", "forward_stop", "on_reload_asked", "on_signal"]
 
@@ -30,7 +31,7 @@ def on_signal(machine: Machine, event: Signalled, now: float) -> list[Action]:
         return _reload(machine, event.handled, now)
     actions: list[Action] = []
     if signum == spec.stop_signal:
-        actions = machine.begin_stop(f"{spec.name_of(signum)} passed on to the target", now)
+        actions = machine.begin_stop(_describe_passing(spec, signum), now)
     elif signum == SIGABRT:
         silent = format_duration(now - machine.last_ping)
         why = f" ({machine.health.reason})" if machine.health.reason else ""
@@ -45,6 +46,15 @@ def on_signal(machine: Machine, event: Signalled, now: float) -> list[Action]:
         # three: nobody there could continue it. We can.
         actions += [Stop()] if event.handled else [Forward(SIGSTOP), Stop()]
     return actions
+
+
+def _describe_passing(spec: Spec, signum: int) -> str:
+    name, sent = spec.name_of(signum), spec.sent_for(signum)
+    if sent == signum:
+        return f"{name} passed on to the target"
+    if sent == 0:
+        return f"{name} came, and is not passed on (--map-signal)"
+    return f"{name} passed on to the target as {spec.name_of(sent)}"
 
 
 def on_reload_asked(machine: Machine, event: ReloadAsked, now: float) -> list[Action]:

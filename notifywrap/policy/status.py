@@ -18,12 +18,14 @@ __all__ = [
     "describe_active",
     "describe_exit",
     "describe_missing",
+    "describe_stopping",
     "describe_waiting",
 ]
 
 LEAST_INTERVAL_S = 1.0
 # When nothing has come of zero-config after this long, say what to add rather than what is awaited.
 PUZZLED_AFTER_S = 2.0
+_SAY_HOW = "say how to tell that it is ready: --ready exec:COMMAND, file:/PATH or alive"
 
 
 class StatusLine:
@@ -69,10 +71,9 @@ def describe_missing(readiness: Readiness, now: float) -> str:
         readiness.discovery and readiness.discovery.found
     ):
         return "waiting for the target to listen"
-    return (
-        "the target listens on no socket; if it never does, say how"
-        " to tell that it is ready: --ready exec:COMMAND, file:/PATH or alive"
-    )
+    if readiness.discovery and readiness.discovery.trouble:
+        return f"waiting for the target to listen: {readiness.discovery.trouble}; {_SAY_HOW}"
+    return f"the target listens on no socket; if it never does, {_SAY_HOW}"
 
 
 def describe_active(machine: Machine, now: float) -> str:
@@ -101,6 +102,11 @@ def describe_active(machine: Machine, now: float) -> str:
     if health.verdict is Verdict.UNKNOWN:
         return f"unknown: the probe itself failed: {health.reason}{streak}{acts}"
     return f"unhealthy: {health.reason}{streak}{acts}"
+
+
+def describe_stopping(doing: str, target_says: str) -> str:
+    """What is left to do, with what the target has to say about it."""
+    return _with_words(doing, target_says)
 
 
 def _with_words(text: str, target_says: str) -> str:

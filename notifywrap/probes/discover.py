@@ -61,7 +61,7 @@ class DiscoverAttempt(Attempt):
         sample = self._sample(likely, listeners)
         if sample.found:
             return sample._replace(note=_GUESSED)
-        return sample._replace(reason=f"{sample.reason} ({_HIDDEN})")
+        return sample._replace(reason=f"{sample.reason} ({_HIDDEN})", unheard=False)
 
     def _sample(self, held: frozenset[int], listeners: list[Listener]) -> Sample:
         """The last answer again while the tree holds the same sockets.

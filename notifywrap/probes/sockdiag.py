@@ -50,6 +50,7 @@ class SockDiag(KernelSockets):
             _NETLINK_SOCK_DIAG,
         )
         self._sequence = 0
+        self._for_unix: KernelSockets | None = None  # where the kernel has no unix_diag
         try:
             self._socket.bind((0, 0))
             self._port_id: int = self._socket.getsockname()[0]
@@ -129,11 +130,16 @@ class SockDiag(KernelSockets):
         except FileNotFoundError:
             return True
 
-    def unix_accepted(self, inode: int, path: str) -> bool:  # noqa: ARG002
+    def wait_s(self) -> float:
+        return self._for_unix.wait_s() if self._for_unix is not None else 0.0
+
+    def unix_accepted(self, inode: int, path: str) -> bool:
         """Whether the other end of the AF_UNIX socket with this *inode* has an inode itself.
 
         0 before accept().
         """
+        if self._for_unix is not None:
+            return self._for_unix.unix_accepted(inode, path)
         body = _UNIX_REQUEST.pack(socket.AF_UNIX, 0, 0, _ANY_STATE, inode, _SHOW_PEER, _ANY_COOKIE)
         for reply in self._ask(body, _NLM_F_REQUEST):
             peer = _attributes(reply, _UNIX_REPLY.size).get(_PEER, b"")
@@ -143,11 +149,21 @@ class SockDiag(KernelSockets):
 
     def unix_listeners(self) -> list[Listener]:
         """LISTEN dump of AF_UNIX, stream sockets only."""
+        if self._for_unix is not None:
+            return self._for_unix.unix_listeners()
         body = _UNIX_REQUEST.pack(
             socket.AF_UNIX, 0, 0, 1 << LISTEN, 0, _LISTENER_FACTS, _ANY_COOKIE
         )
+        try:
+            replies = list(self._ask(body, _NLM_F_DUMP))
+        except FileNotFoundError:
+            # It has tcp_diag and no unix_diag: a module that may no longer be loaded, say.
+            from notifywrap.probes.procnet import ProcNet
+
+            self._for_unix = ProcNet()
+            return self._for_unix.unix_listeners()
         listeners = []
-        for reply in self._ask(body, _NLM_F_DUMP):
+        for reply in replies:
             _, kind, _, _, inode, _ = _UNIX_REPLY.unpack_from(reply)
             if kind == socket.SOCK_STREAM:
                 listeners.append(_unix_listener(inode, _attributes(reply, _UNIX_REPLY.size)))

@@ -75,8 +75,10 @@ class Owners:
         return self._named[inode]
 
     def uids(self) -> set[int]:
-        """Every user id that the tree's processes run under."""
-        return {uid for pid in members(self._target) for uid in _uids(pid)}
+        """Every user id that the tree's processes run under; ours for a target that is hidden from
+        us: it was started by us, and only a set-user-ID program has another."""
+        found = {uid for pid in members(self._target) for uid in _uids(pid)}
+        return found if _uids(self._target.pid) else found | {os.getuid(), os.geteuid()}
 
     def _is_still_held(self, inode: int) -> bool:
         held = self._held.get(inode)

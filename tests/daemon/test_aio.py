@@ -13,6 +13,7 @@ import pytest
 
 from notifywrap import aio
 from notifywrap.daemon.notifier import Notifier
+from notifywrap.errors import NotifyError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -229,6 +230,58 @@ def test_stop_signals_can_be_left_to_a_framework(inbox: Inbox, notifier: Notifie
                 await asyncio.sleep(0)
             assert not any("STOPPING" in message for message in inbox.drain())
         await heard(inbox, "STOPPING")
+
+    asyncio.run(main())
+
+
+def test_stop_in_the_middle_of_a_reload_is_the_last_word(inbox: Inbox, notifier: Notifier):
+    """READY=1 after it would bring the watchdog back, which kills the daemon while it drains."""
+    begun = asyncio.Event()
+
+    async def reload() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with aio.Service(notifier, reload) as service:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await begun.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await service.stopped()
+
+    asyncio.run(main())
+    said = [key for message in inbox.drain() for key in message if key != "MONOTONIC_USEC"]
+    assert said == ["READY", "RELOADING", "STOPPING"]
+
+
+def test_service_that_could_not_begin_takes_no_signals(inbox: Inbox, notifier: Notifier):
+    """The process lives on, and TERM has to end it."""
+    inbox.vanish()
+
+    async def main() -> None:
+        with suppress(NotifyError):
+            async with aio.Service(notifier):
+                pass
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    asyncio.run(main())
+
+
+def test_cancelling_a_daemon_is_not_swallowed_by_its_watchdog(notifier: Notifier):
+    """A task group or a time-out around it waits for that."""
+
+    async def serve() -> None:
+        async with aio.Watchdog(notifier):
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(serve())
+        await asyncio.sleep(0)
+        for _ in range(2):  # the second one comes while the watchdog is being ended
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({task})
+        assert task.cancelled()
 
     asyncio.run(main())
 

@@ -13,6 +13,7 @@ import pytest
 
 import notifywrap
 from notifywrap.daemon.notifier import Notifier
+from notifywrap.errors import NotifyError
 from notifywrap.protocol.wire import parse
 from tests.runtime.wrapped import ROOT, Inbox, clean_environment
 
@@ -52,6 +53,26 @@ def test_nothing_happens_where_there_is_no_systemd(name: str):
     say, _ = SAYINGS[name]
     assert say(Notifier({})) is False
     assert Notifier({}).watchdog_s is None
+
+
+def test_nothing_brings_the_watchdog_back_once_it_stops(inbox: Inbox, notifier: Notifier):
+    """A daemon that was told to stop in the middle of a reload would be killed while it drains."""
+    with notifier.reload():
+        notifier.stopping("draining")
+    assert inbox.wait("STOPPING", "1")["STATUS"] == "draining"
+    assert not notifier.ready("up")
+    assert not notifier.reloading()
+    assert not notifier.ping()
+    assert notifier.status("3 clients left")
+    assert inbox.next() == {"STATUS": "3 clients left"}
+
+
+def test_a_ready_that_was_not_heard_is_none(inbox: Inbox, notifier: Notifier):
+    """Pings after it would arm the watchdog of a service that is still starting."""
+    inbox.vanish()
+    with pytest.raises(NotifyError):
+        notifier.ready()
+    assert not notifier.is_ready
 
 
 def test_reload_is_announced_with_its_time_and_always_ends(inbox: Inbox, notifier: Notifier):

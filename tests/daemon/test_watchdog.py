@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from notifywrap.daemon.beats import Beats
 from notifywrap.daemon.notifier import Notifier
 from notifywrap.daemon.watchdog import Watchdog
+from notifywrap.errors import NotifyError
 
 if TYPE_CHECKING:
     from tests.runtime.wrapped import Inbox
@@ -86,6 +87,31 @@ def test_check_that_hangs_is_named_and_gets_no_ping(inbox: Inbox, notifier: Noti
         assert inbox.wait("WATCHDOG", "1")
         assert inbox.wait("STATUS")["STATUS"] == "healthy again"
     assert not any(b"WATCHDOG=1" in one for one in inbox.heard[: inbox.heard.index(said_as(said))])
+
+
+def test_the_daemons_own_status_comes_back(inbox: Inbox, notifier: Notifier):
+    """It says where the daemon listens, and nobody says it twice."""
+    notifier.status("listening on :8080")
+    assert inbox.next()
+    answers = [False]
+    with Watchdog(notifier, lambda: answers[0]):
+        assert "says no" in inbox.wait("STATUS")["STATUS"]
+        answers[0] = True
+        assert inbox.wait("STATUS")["STATUS"] == "listening on :8080"
+
+
+def test_another_culprit_is_named_as_well(inbox: Inbox, notifier: Notifier):
+    """The first one has recovered, and whoever reads STATUS would look for it in vain."""
+    with Watchdog(notifier) as watchdog:
+        first, second = (watchdog.heartbeat(name, within=0.05) for name in ("first", "second"))
+        first.close()
+        assert "second silent" in inbox.wait("STATUS")["STATUS"]
+        second.close()
+        watchdog.heartbeat("third", within=0.05)
+        said = inbox.wait("STATUS")["STATUS"]
+        while "third" not in said:  # "healthy again" may come between the two
+            said = inbox.wait("STATUS")["STATUS"]
+        assert "second" not in said
 
 
 def said_as(status: str) -> bytes:
@@ -176,10 +202,11 @@ def test_without_a_watchdog_nothing_is_started():
         assert threading.active_count() == before
 
 
-def test_time_that_is_none_is_refused():
-    """At once, not at the first check."""
-    with pytest.raises(ValueError, match="within"), Watchdog(Notifier({})) as watchdog:
-        watchdog.heartbeat("main", within=0.0)
+@pytest.mark.parametrize("within", [0.0, -1, float("nan"), float("inf"), "5", None])
+def test_time_that_is_none_is_refused(within: float):
+    """At once, not at the first check: a heartbeat that is never late would be no evidence."""
+    with pytest.raises(NotifyError, match="within"), Watchdog(Notifier({})) as watchdog:
+        watchdog.heartbeat("main", within=within)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 5)), max_size=20))

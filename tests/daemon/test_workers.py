@@ -73,6 +73,12 @@ def test_parent_pings_while_its_worker_gets_on(inbox: Inbox, watchdog: Watchdog,
         inbox.wait("WATCHDOG", "1")
 
 
+def test_worker_has_half_of_the_watchdog_by_default(inbox: Inbox, watchdog: Watchdog, fork):
+    """Who names no time means the one that the unit has."""
+    fork(lambda: watchdog.worker("stuck"))
+    assert "stuck (process" in inbox.wait("STATUS", "unhealthy")["STATUS"]
+
+
 def test_stuck_worker_is_named_and_nothing_is_pinged(inbox: Inbox, watchdog: Watchdog, fork):
     """One of several: the others serve on, and no request tells."""
     fork(lambda: watchdog.worker("good", within=1000.0))

@@ -37,8 +37,9 @@ class Life:
 
     def __init__(self, spec: Spec | None = None, **changes: object) -> None:
         base = spec or Spec(
-            ("target",), (TCP,), (TCP,), watchdog_s=4.0, period_s=1.0, timeout_s=1.0
-        )
+            ("target",), (TCP,), (TCP,), watchdog_s=4.0, period_s=1.0, timeout_s=1.0,
+            signal_names={1: "HUP", 3: "QUIT", 6: "ABRT", 15: "TERM"},
+        )  # fmt: skip
         self.spec = base._replace(**changes)
         self.now = 100.0
         self.machine = Machine(self.spec, self.now)

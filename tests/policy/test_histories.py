@@ -305,7 +305,17 @@ def test_zero_config_without_any_socket_says_what_to_add():
     """
     life = discovering()
     for _ in range(60):
-        life.sample(Sample(Outcome.FAILED, "no listening socket yet"), 0.05)
+        life.sample(Sample(Outcome.FAILED, "no listening socket yet", unheard=True), 0.05)
+    assert life.told("STATUS")[-1].startswith("starting: the target listens on no socket")
+    assert "--ready" in life.told("STATUS")[-1]
+
+
+def test_zero_config_that_cannot_see_does_not_say_that_there_is_nothing():
+    """Who reads "listens on no socket" of a server that listens looks in the wrong place."""
+    life = discovering()
+    for _ in range(60):
+        life.sample(Sample(Outcome.BROKEN, "cannot see who listens: there is no /proc"), 0.05)
+    assert "cannot see who listens: there is no /proc" in life.told("STATUS")[-1]
     assert "--ready" in life.told("STATUS")[-1]
 
 

@@ -125,7 +125,7 @@ def test_address_is_said_once_and_words_of_a_pattern_are_not_taken_for_one():
 def test_reload_probes_only_when_the_target_has_taken_the_signal():
     """Its old self would pass, and `systemctl reload` return too early."""
     life = Life().ready().signal(HUP)
-    assert list(life.open.values()) == [TakenProbe("the target to take 1", HUP)]
+    assert list(life.open.values()) == [TakenProbe("the target to take HUP", HUP)]
     life.sample(FAIL, 0.001)
     assert not life.machine.readiness.slots[0].attempt
     life.sample(PASS, 0.001)
@@ -169,7 +169,7 @@ def test_reload_asked_for_is_always_answered():
     stopped = Life().ready().play(ReloadAsked()).signal(TERM)
     assert stopped.reloads() == ["it is being stopped"]
     failed = Life(reload_timeout_s=2.0).ready().play(ReloadAsked()).wait(2.0)
-    assert failed.reloads()[0] == "not ready after 2 s: waiting for the target to take 1"
+    assert failed.reloads()[0] == "not ready after 2 s: waiting for the target to take HUP"
 
 
 def test_reload_of_a_guessed_target_looks_at_its_sockets_again():
@@ -285,3 +285,41 @@ def test_hint_that_does_not_fit_gives_way_to_the_accept_check():
     assert 102.0 <= life.now <= 103.0
     assert any("/ping does not pass (HTTP 404)" in text for text in life.said())
     assert [probe.text for probe in life.machine.health.probes] == ["alive", TCP.text]
+
+
+def test_the_last_status_says_why_the_target_was_given_up():
+    """It is what `systemctl status` shows of a failed unit; within the second in which STATUS had
+    just been sent, too."""
+    life = Life(start_timeout_s=5.0)
+    for _ in range(6):
+        life.sample(FAIL, 1.0)
+    last = life.exit(signum=TERM).told("STATUS")[-1]
+    assert last.startswith("the target was killed by TERM; not ready after 5 s (--start-timeout)")
+    assert "tcp:80: connection refused" in last
+
+
+def test_the_last_status_says_what_a_stop_at_the_start_had_waited_for():
+    """systemd's own start timeout ends so, and its user looks at the status first."""
+    last = Life().sample(FAIL).signal(TERM).exit(signum=TERM).told("STATUS")[-1]
+    assert "killed by TERM; stopped before it was ready: waiting for tcp:80" in last
+
+
+def test_the_last_status_says_what_was_wrong_when_the_watchdog_acted():
+    """The watchdog's ABRT ends the target: that is how, but not why."""
+    life = Life().ready().rounds(FAIL, FAIL).signal(6)
+    last = life.exit(signum=6).told("STATUS")[-1]
+    assert last == "the target was killed by ABRT; it was unhealthy: tcp:80: connection refused"
+
+
+def test_a_clean_stop_ends_with_nothing_to_explain():
+    """What is told where nothing was wrong hides what is told where something was."""
+    last = Life().ready().rounds(PASS).signal(TERM).exit(signum=TERM).told("STATUS")[-1]
+    assert last == "the target was killed by TERM"
+
+
+def test_a_mapped_stop_signal_is_told_as_what_it_became():
+    """A status that names a signal which nobody got sends its reader the wrong way."""
+    life = Life(signal_map={TERM: QUIT}).ready().signal(TERM)
+    assert life.told("STATUS")[-1] == "stopping: TERM passed on to the target as QUIT"
+    life = Life(signal_map={TERM: 0}).ready().signal(TERM)
+    assert life.told("STATUS")[-1] == "stopping: TERM came, and is not passed on (--map-signal)"

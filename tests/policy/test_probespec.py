@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifywrap.errors import SpecError
-from notifywrap.policy.defaults import as_live, choose_live, choose_times
+from notifywrap.policy.defaults import as_live, choose_live, choose_times, find_doubts
 from notifywrap.policy.probe import (
     AliveProbe,
     ExecProbe,
@@ -176,6 +176,19 @@ def test_a_file_is_no_live_probe_unless_it_is_asked_for():
     """It outlives the health of its maker."""
     assert choose_live((parse("file:/x"),)) == ()
     assert choose_live((parse("file:/x"), parse("tcp:80"))) == (parse("tcp:80"),)
+
+
+def test_its_own_ready_does_not_make_a_target_one_that_pings():
+    """Most never ping, and would be restarted for ever; those that do are heard all the same."""
+    assert choose_live((parse("notify"),)) == ()
+    assert choose_live((parse("notify"), parse("tcp:80"))) == (parse("tcp:80"),)
+
+
+def test_what_passes_for_a_hung_target_is_no_matter_beside_what_does_not():
+    """A warning without a reason teaches its reader to skip the next one."""
+    weak, strong = parse("rss:512M"), parse("tcp:80")
+    assert find_doubts((strong,), (weak, strong), 30.0) == []
+    assert "rss:512M also passes" in find_doubts((strong,), (weak,), 30.0)[0]
 
 
 @given(st.floats(0.001, 1e6))

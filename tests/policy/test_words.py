@@ -1,7 +1,7 @@
 """The target's own sd_notify messages: what counts, what is passed on, and what changes nothing."""
 
 import pytest
-from life import FAIL, LATE, PASS, TCP, Life
+from life import FAIL, LATE, PASS, TCP, TERM, Life
 
 from notifywrap.policy.events import Discard, Notify
 from notifywrap.policy.probe import AliveProbe, DiscoverProbe, NotifyProbe
@@ -256,3 +256,10 @@ def test_probe_and_own_word_together_for_a_target_with_both():
     for _ in range(6):
         life.wait(0.5).says("WATCHDOG=1").sample(PASS, 0.5)
     assert len(life.pings()) >= 6
+
+
+def test_what_it_says_while_it_stops_is_passed_on():
+    """A database that writes its memory to disk for a minute says how far it is."""
+    life = Life().ready().signal(TERM).says("STATUS=3 of 7 shards saved").wait(1.0)
+    wanted = "stopping: TERM passed on to the target; the target says: 3 of 7 shards saved"
+    assert life.told("STATUS")[-1] == wanted

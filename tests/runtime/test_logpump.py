@@ -9,7 +9,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tty
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import pytest
 
 from tests.runtime.wrapped import (
     LIMIT_S,
+    PYTHON,
     Wrapped,
     clean_environment,
     command_line,
@@ -61,7 +61,7 @@ def flood_digest(units: int) -> str:
 
 
 def python(code: str, *words: str) -> list[str]:
-    return [sys.executable, "-IS", "-c", code, *words]
+    return [PYTHON, "-IS", "-c", code, *words]
 
 
 # --- to every kind of stdout ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from open_home import WRAPPER
 
 from tests.system.daemons import (
     BIN,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     UnitMaker = Callable[..., Unit]
 
-pytestmark = [pytest.mark.systemd, pytest.mark.slow]
+# PostgreSQL runs as a user of its own.
+pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.usefixtures("home")]
 
 WATCHDOG_S = 1.0
 
@@ -134,7 +136,7 @@ def known(request: pytest.FixtureRequest, tmp_path: Path) -> Known:
 
 def service(known: Known, *options: str) -> dict[str, object]:
     """Its [Service] section, wrapped."""
-    words = " ".join((f"{BIN}/notifywrap", *options, "--", known.command))
+    words = " ".join((*WRAPPER, *options, "--", known.command))
     return {
         "Type": "notify",
         "ExecStart": words,

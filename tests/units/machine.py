@@ -86,7 +86,7 @@ class Machine:
         """The findings of `notifywrap check`, hints as well, and of `systemd-analyze verify`."""
         path = f"/etc/systemd/system/{unit}"
         found = self.lab.run("notifywrap", "check", path).stdout
-        return found + self.lab.run("systemd-analyze", "verify", path).stdout
+        return found + self.lab.run("systemd-analyze", "--man=no", "verify", path).stdout
 
     def drill(self, unit: str) -> set[str]:
         """Which of the 66 attempts work in there."""
