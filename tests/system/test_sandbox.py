@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hosts import free_port
+from hosts import PYTHON, free_port
 from open_home import HOME, SERVER, WRAPPER
 
 if TYPE_CHECKING:
@@ -161,3 +163,46 @@ def test_without_proc_the_resource_probes_say_so(systemd: SystemdHost) -> None:
         systemd.start(["--ready", probe], ["/bin/sleep", "1000"], wait=False, **settings)
         systemd.wait_status(f"waiting for {probe}.*there is no /proc")
         systemd.unit.stop()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("kind", ["tcp", "listen"])
+def test_without_proc_its_own_port_is_no_strangers(
+    systemd: SystemdHost, port: str, kind: str
+) -> None:
+    """Nobody can look whose socket it is: the user id has to do, and is the target's own."""
+    started = systemd.start(
+        ["--probe", f"{kind}:{port}"], [*SERVER, port], InaccessiblePaths="/proc", wrapper=WRAPPER
+    )
+    assert started.ok, systemd.journal()
+    assert "held by" not in systemd.journal()
+
+
+@pytest.mark.usefixtures("home")
+def test_without_proc_zero_config_says_what_it_cannot_see(systemd: SystemdHost, port: str) -> None:
+    """It goes by what has come after the start, and a fast target is there before the first look:
+    then somebody has to name the probe, and is told why."""
+    settings: dict[str, Any] = {"InaccessiblePaths": "/proc", "wrapper": WRAPPER}
+    systemd.start([], ["/bin/sleep", "1000"], wait=False, **settings)
+    systemd.wait_status("waiting for the target to listen: .*hidden from us.*--ready")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("kind", ["tcp", "listen"])
+def test_a_target_with_capabilities_of_its_own_is_known_where_proc_hides_it(
+    systemd: SystemdHost, port: str, kind: str
+) -> None:
+    """ProtectProc=invisible hides what one may not trace, and setcap(8) makes it that."""
+    interpreter = systemd.lab.root / HOME[1:] / "python-with-capability"
+    if not interpreter.exists():
+        interpreter.write_bytes(Path(PYTHON[0]).read_bytes())
+        interpreter.chmod(0o755)
+        # CAP_NET_BIND_SERVICE, permitted and effective: capabilities(7), struct vfs_cap_data
+        capability = struct.pack("<5I", 0x2000001, 1 << 10, 0, 0, 0)
+        os.setxattr(interpreter, "security.capability", capability)
+    target = [f"{HOME}/{interpreter.name}", *SERVER[1:], port]
+    settings = {"User": "nobody", "ProtectProc": "invisible", "wrapper": WRAPPER}
+    started = systemd.start(["--probe", f"{kind}:{port}"], target, **settings)
+    assert started.ok, systemd.journal()
+    assert "held by" not in systemd.journal()
