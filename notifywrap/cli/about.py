@@ -187,8 +187,8 @@ notifywrap ends as its target ended: with the same exit status, or killed by the
 Its own exit statuses:
 
     2  the command line is wrong; one line says which option and what to do
-  125  notifywrap itself failed (NOTIFY_SOCKET or WATCHDOG_USEC unusable, cannot fork), or
-       --jail=strict where this kernel cannot enforce something
+  125  notifywrap itself failed (NOTIFY_SOCKET or WATCHDOG_USEC unusable, cannot fork),
+       --start-timeout was over, or --jail=strict where this kernel cannot enforce something
   126  COMMAND was found but cannot be executed
   127  COMMAND was not found
 

@@ -209,9 +209,9 @@ def _last(arguments: Arguments, option: str, default: str) -> tuple[str, str]:
 
 def _duration(arguments: Arguments, option: str, *, may_be_zero: bool = False) -> float | None:
     value, label = _last(arguments, option, "")
-    if option not in arguments.values or (may_be_zero and value == "0"):
+    if option not in arguments.values:
         return None
-    return parse_duration(value, label)
+    return parse_duration(value, label, may_be_zero=may_be_zero)
 
 
 def _count(arguments: Arguments, option: str) -> int:

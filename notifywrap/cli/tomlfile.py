@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import stat
 
 from notifywrap.cli.options import OPTIONS, PROBES, is_about_http, suggest
 from notifywrap.errors import SpecError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_config", "read_config"]
 
+_MOST_BYTES = 1 << 20
 _FILES = ("--tls-ca", "--tls-cert", "--tls-key", "--pidfile")
 
 
@@ -67,13 +69,24 @@ def _load(path: str) -> Parts:
     import tomllib  # only in the child, and only with --config
 
     try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
+        table = tomllib.loads(_read(path).decode())
     except OSError as error:
         raise SpecError(f"--config: cannot read {path!r}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError(f"{path}: {str(error) or 'is nested too deep'}") from None
     return parse_config(table, path)
+
+
+def _read(path: str) -> bytes:
+    """Its contents. Never waits: nobody could stop the service. Raises OSError, SpecError."""
+    # O_NONBLOCK: opening a FIFO waits for a writer.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise SpecError(f"--config: {path!r} is not a regular file")
+        text = file.read(_MOST_BYTES + 1)
+    if len(text) > _MOST_BYTES:
+        raise SpecError(f"--config: {path!r} is longer than {_MOST_BYTES >> 20} MiB")
+    return text
 
 
 def parse_config(table: Mapping[str, Any], path: str) -> Parts:

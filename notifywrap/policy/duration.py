@@ -22,8 +22,9 @@ _UNITS = {
 LONGEST_S = 2.0**64 / 1e6  # systemd counts microseconds in 64 bits
 
 
-def parse_duration(text: str, option: str) -> float:
-    """The time span *text* in seconds, more than 0. Raises SpecError naming *option*.
+def parse_duration(text: str, option: str, *, may_be_zero: bool = False) -> float:
+    """The time span *text* in seconds, more than 0 (or 0, where that means "not at all"). Raises
+    SpecError naming *option*.
 
     Source: systemd.time(7). "infinity" is refused: everything that notifywrap waits for must end.
     """
@@ -44,7 +45,7 @@ def parse_duration(text: str, option: str) -> float:
         ):
             raise _refuse(text, option)
         total_s += float(number) * _UNITS[unit]
-    if not 0 < total_s < LONGEST_S:
+    if not 0 < total_s < LONGEST_S and not (may_be_zero and total_s == 0):
         fix = "less than 500000 years" if total_s else "more than 0"
         raise SpecError(f"{option}: {text!r} is no time to wait; it must be {fix}")
     return total_s

@@ -75,6 +75,8 @@ def _split_host(text: str, option: str) -> tuple[str, str]:
 
 
 def _socket_path(text: str, option: str) -> str:
+    if text == "@":
+        raise SpecError(f"{option}: names no socket (write unix:@name)")
     if "\0" in text or len(text.encode("utf-8", "surrogateescape")) > 107:
         raise SpecError(
             f"{option}: {text!r} is longer than a socket's address can be (107 bytes, unix(7))"

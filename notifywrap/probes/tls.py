@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import ssl
+import stat
 
 from notifywrap.errors import SpecError
 from notifywrap.lean import TYPE_CHECKING
@@ -200,6 +201,8 @@ def _stamp(option: str, path: str) -> tuple[int, int, int]:
     except OSError as error:
         why = os.strerror(error.errno or 0).lower()
         raise SpecError(f"{option}: cannot read {path!r}: {why}") from None
+    if not stat.S_ISREG(found.st_mode):  # OpenSSL would wait for a FIFO's writer
+        raise SpecError(f"{option}: {path!r} is not a regular file")
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 

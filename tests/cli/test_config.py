@@ -136,6 +136,7 @@ MEANINGS = [
     ("--timeout", "3s", {"timeout_s": 3.0, "ready_timeout_s": 3.0}),
     ("--stable-for", "2min", {"stable_for_s": 120.0}),
     ("--stable-for", "0", {"stable_for_s": 0.0}),
+    ("--stable-for", "0s", {"stable_for_s": 0.0}),
     ("--start-timeout", "1h", {"start_timeout_s": 3600.0}),
     ("--kill-after", "3s", {"kill_after_s": 3.0}),
     ("--fail-after", "3", {"fail_after": 3}),

@@ -117,7 +117,8 @@ def test_the_options_of_http_probes_work_here_too(port: int):
         (["file:/", "nonsense"], "unknown probe"),
         (["--http-header", "A", "http://127.0.0.1/"], "--http-header: a header needs a name"),
         (["--tls-insecure", "http://127.0.0.1/"], "--tls-insecure: there is no https probe"),
-        (["--tls-ca", "/dev/null", "https://127.0.0.1/"], "--tls-ca: '/dev/null' holds no"),
+        (["--tls-ca", "/dev/null", "https://127.0.0.1/"], "'/dev/null' is not a regular file"),
+        (["--tls-ca", "/etc/hostname", "https://127.0.0.1/"], "'/etc/hostname' holds no"),
         (["tcp:no-such-name.invalid:1"], "resolve"),
     ],
 )

@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 HAPPENED = "the target was started"
 
 
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["--config", "FIFO"], "is not a regular file"),
+        (["--config", "/dev/zero"], "is not a regular file"),
+        (["--config", "HUGE"], "is longer than 1 MiB"),
+        (["--probe", "https://127.0.0.1/", "--tls-ca", "FIFO"], "is not a regular file"),
+    ],
+)
+def test_no_file_is_waited_for_or_read_without_end(
+    mark: Path, tmp_path: Path, words: list[str], fix: str
+):
+    """A wrapper that waits for a FIFO's writer hears no TERM, and only KILL would end the unit."""
+    os.mkfifo(tmp_path / "FIFO")
+    (tmp_path / "HUGE").write_text("#" * (1 << 20) + "\n")
+    words = [str(tmp_path / word) if word.isupper() else word for word in words]
+    assert fix in refused(mark, *words).stderr
+
+
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
     return tmp_path / "mark"

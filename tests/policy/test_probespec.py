@@ -100,8 +100,8 @@ def test_a_probe_is_what_its_text_says(text: str, probe: Probe):
      "http://u:p@h/", "http://h/a b", "http://h/\r\nX: y", "http://h/é", "http://h/\x7f",
      "http+unix://run/", "http+unix://", "http+unix://%2Fa%00b/", "http+unix://%2/",
      "https://", "HTTP://h/", "ftp://h/", "alive:", "Alive", "grpc://h", "grpc://:1", "rss:",
-     "rss:x", "rss:0", "fds:0", "fds:101", "fds:x", "fd:2", "fd:x", "log:", "log:[", "notify:",
-     "Notify"],
+     "rss:x", "rss:0", "unix:@", "listen:@", "fds:0", "fds:101", "fds:x", "fd:2", "fd:x", "log:",
+     "log:[", "notify:", "Notify"],
 )  # fmt: skip
 def test_a_text_that_means_nothing_names_the_option(text: str):
     """One line, at start, with the option in front: never at 03:00."""

@@ -226,3 +226,30 @@ def test_weather_is_not_mistaken_for_a_sandbox(attempt, targets):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert isinstance(target.sockets(), SockDiag)
+
+
+def test_a_kernel_that_cannot_list_unix_sockets_so_has_another_way(monkeypatch):
+    """unix_diag is a module of its own, and may be missing where tcp_diag is there: zero-config
+    would not find a TCP server for it."""
+    netlink = SockDiag()
+    ask = netlink._ask
+
+    def without_unix(body: bytes, flags: int):
+        if body[0] == socket.AF_UNIX:
+            raise FileNotFoundError(2, "No such file or directory")
+        return ask(body, flags)
+
+    monkeypatch.setattr(netlink, "_ask", without_unix)
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind("")  # autobind: an abstract name
+        server.listen()
+        name = "@" + server.getsockname()[1:].decode()
+        inode = os.fstat(server.fileno()).st_ino
+        assert inode in {each.inode for each in netlink.unix_listeners() if each.path == name}
+        client.connect(server.getsockname())
+        mine = os.fstat(client.fileno()).st_ino
+        assert not netlink.unix_accepted(mine, name)
+        server.accept()[0].close()
+        assert netlink.unix_accepted(mine, name)
+    assert netlink.tcp_listeners() is not None
+    netlink.close()
