@@ -57,7 +57,8 @@ def on_exit(machine: Machine, event: TargetExited, now: float) -> list[Action]:
 def _cause(machine: Machine) -> str:
     """What was wrong before, for the STATUS that stays."""
     health = machine.health
-    if not machine.cause and health.reason:
+    # A single failed round may be its end itself, seen a moment before we hear of it.
+    if not machine.cause and health.reason and health.streak > 1:
         return f"; it was {health.verdict.value}: {health.reason}"
     return f"; {machine.cause}" if machine.cause else ""
 

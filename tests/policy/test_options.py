@@ -311,6 +311,12 @@ def test_the_last_status_says_what_was_wrong_when_the_watchdog_acted():
     assert last == "the target was killed by ABRT; it was unhealthy: tcp:80: connection refused"
 
 
+def test_its_end_is_not_taken_for_an_illness():
+    """A probe may be refused a moment before we hear that the target has exited."""
+    last = Life().ready().rounds(FAIL).exit(3).told("STATUS")[-1]
+    assert last == "the target exited with status 3"
+
+
 def test_a_clean_stop_ends_with_nothing_to_explain():
     """What is told where nothing was wrong hides what is told where something was."""
     last = Life().ready().rounds(PASS).signal(TERM).exit(signum=TERM).told("STATUS")[-1]
