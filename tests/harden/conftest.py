@@ -1,0 +1,25 @@
+"""Machines with a plain service in them, and harden run on it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.units.conftest import machine as machine
+
+if TYPE_CHECKING:
+    from tests.units.machine import Machine
+
+LIMIT_S = 220.0
+
+
+def harden(place: Machine, unit: str, *words: str) -> dict[str, Any]:
+    """What `notifywrap harden --json` says of a unit that is installed there."""
+    done = place.lab.run(
+        "sh", "-c", 'exec 2>/tmp/harden.log; exec "$@"', "sh",
+        "/usr/local/bin/notifywrap", "harden", "--json", *words, unit, timeout_s=LIMIT_S,
+    )  # fmt: skip
+    said = (place.root / "tmp/harden.log").read_text()
+    print(said)
+    assert done.returncode == 0, said
+    return dict(json.loads(done.stdout))
