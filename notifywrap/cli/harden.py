@@ -130,7 +130,7 @@ def _harden_in_lab(arguments: Arguments) -> int:
 
 
 def _deliver(document: dict[str, Any], arguments: Arguments) -> int:
-    from notifywrap.harden.report import format_summary, write_files
+    from notifywrap.harden.report import format_files, format_next, format_summary, write_files
 
     journal = Journal()
     for line in [] if _is_on(arguments, "--json") else format_summary(document):
@@ -139,10 +139,11 @@ def _deliver(document: dict[str, Any], arguments: Arguments) -> int:
     if directory:
         for path in write_files(document, directory):
             journal.say(Level.INFO, f"written: {path}")
+        journal.say(Level.INFO, format_next(document))
     if _is_on(arguments, "--json"):
         show(json.dumps(document, indent=2) + "\n")
     elif not directory:
-        show("\n".join(document["files"].values()))
+        show(format_files(document))
     if document["interrupted"]:
         return _INTERRUPTED
     return 0 if document["verified"] else 1

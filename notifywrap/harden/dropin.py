@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
+from notifywrap.harden.jailrules import KEY, join_jail
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from notifywrap.harden.model import Candidate, Pick, Socket
 
@@ -53,8 +55,11 @@ def format_dropin(result: Result) -> str:
             "ExecStart=",
             f"ExecStart={result.start}",
         ]
+    is_rule = {each.name: each.group == KEY for each in result.candidates}
     for pick in result.kept:
-        lines += _kept(by_name[pick.name], pick, result.rejected)
+        if not is_rule[pick.name]:
+            lines += _kept(by_name[pick.name], pick, result.rejected)
+    lines += _jail([(by_name[pick.name], pick) for pick in result.kept if is_rule[pick.name]])
     lines += _rejected(result, by_name)
     return "\n".join([*lines, ""])
 
@@ -90,6 +95,16 @@ def _kept(
             stronger = _show(candidate, other.tier)
             lines += _comment(f"Not {stronger}: {reasons[0]}.")
     return [*lines, *[f"{one.key}={one.value}" for one in candidate.tiers[pick.tier].settings]]
+
+
+def _jail(kept: Sequence[tuple[Candidate, Pick]]) -> list[str]:
+    """One line, as the last of several would be all that counts."""
+    if not kept:
+        return []
+    joined = join_jail(one for rule, pick in kept for one in rule.tiers[pick.tier].settings)
+    whys = "; ".join(rule.why for rule, _ in kept)
+    lines = _comment(f"Around the daemon alone, and not notifywrap: {whys}.")
+    return [*lines, *[f"{one.key}={one.value}" for one in joined]]
 
 
 def _head(result: Result, by_name: dict[str, Candidate]) -> list[str]:

@@ -10,8 +10,9 @@ from notifywrap.errors import NotifywrapError
 from notifywrap.harden.candidates import GUARD, list_candidates
 from notifywrap.harden.copies import Copies
 from notifywrap.harden.document import Measured, compose
-from notifywrap.harden.facts import check_idle, filters_addresses, find_facts
-from notifywrap.harden.judgement import compare
+from notifywrap.harden.facts import check_idle, filters_addresses, find_facts, find_in_homes
+from notifywrap.harden.judgement import compare, tidy
+from notifywrap.harden.learned import add_usage
 from notifywrap.harden.model import Pick
 from notifywrap.harden.progress import Progress
 from notifywrap.harden.prover import Prover
@@ -19,7 +20,7 @@ from notifywrap.harden.runner import Round, Runner
 from notifywrap.harden.scores import measure_drill, measure_exposure
 from notifywrap.harden.search import Search
 from notifywrap.harden.sweeper import Sweeper
-from notifywrap.harden.trial import find_copies, merge
+from notifywrap.harden.trial import find_copies, in_trial, merge
 from notifywrap.unitfile.unit import Unit
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def harden(
     tag = f"notifywrap-harden-{secrets.token_hex(4)}"
     with Sweeper(tag) as sweeper:
         copied = find_copies(original, tag, wish.copies)
-        copies = Copies(copied, is_empty=wish.state == "none")
+        copies = Copies(copied, tag, is_empty=wish.state == "none")
         copies.make_places(sweeper)
         common = Round(wish.exercises, wish.exercise_timeout_s, copied)
         runner = Runner(original, tag, common, copies)
@@ -74,13 +75,14 @@ def harden(
         unit = original.unit
 
         def measure(settings: Sequence[Setting]) -> float | None:
-            return measure_exposure(unit.name.full, merge(original, settings))
+            return measure_exposure(unit.name.full, merge(original, settings), tag)
 
         guard = [Pick(each.name) for each in candidates if each.name in GUARD]
         prover = Prover(runner, candidates, baseline, Progress(say), measure)
         proven = prover.prove(Search(candidates, wish.max_rounds, guard))
-        exposures = measure(()), measure(prover.settings(proven.kept))
-    drills = _drill(original, prover.settings(proven.kept), understand, say)
+        settings = prover.settings(proven.kept)
+        exposures = measure(()), measure(settings)
+        drills = _drill(original, in_trial(settings, tag), understand, say)
     measured = Measured(exposures, drills, baseline, time.monotonic() - began)
     return compose(original, candidates, proven, measured)
 
@@ -96,6 +98,11 @@ def _announce(
         f" {wish.max_rounds} times{each}: about {about_s:.0f} s where a start and the exercises"
         f" take {_ROUND_S:.0f} s"
     )
+    for path in find_in_homes(original):
+        say(
+            f"{path} is in a home directory, which ProtectHome=yes and DynamicUser=yes hide: they"
+            " will be rejected (see README, Install)"
+        )
     for command in wish.exercises:
         say(f"in each round: {command}")
     if not wish.exercises:
@@ -104,29 +111,32 @@ def _announce(
 
 def _find_baseline(runner: Runner, original: Original) -> Observation:
     """The service as it is, twice: what differs between the two differs by itself."""
-    first = runner.run(is_graceful=True)
+    first = runner.watch(is_graceful=True)
     if first.error:
         raise NotifywrapError(_explain(original, first))
     for each in first.exercised:
         if each.status:
-            said = f": {each.last_line}" if each.last_line else ""
+            said = f": {tidy(each.last_line)}" if each.last_line else ""
             raise NotifywrapError(
                 f"exercise {each.command!r} ends with {each.status} before anything is taken away"
                 f"{said}"
             )
-    second = runner.run()
+    second = runner.watch()
     same_log = first._replace(warnings=second.warnings)
     reasons = [each for each in compare(same_log, second) if each.is_hard]
     if reasons:
         raise NotifywrapError(
             f"{original.unit.name.full} is not the same when it is started twice, so nothing can be"
-            f" learned from trying: {reasons[0].text}"
+            f" learned from trying: {reasons[0].full}"
         )
     return second._replace(
         warnings=first.warnings + second.warnings,
         ready_s=max(first.ready_s, second.ready_s),
         burst_s=max(first.burst_s, second.burst_s),
         burst_lost=max(first.burst_lost, second.burst_lost),
+        connects=tuple(sorted({*first.connects, *second.connects})),
+        peers=tuple(sorted({*first.peers, *second.peers})),
+        usage=add_usage(first.usage, second.usage),
     )
 
 

@@ -7,10 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Progress", "format_bar"]
+    from notifywrap.harden.model import Pick
 
+__all__ = ["Progress", "format_bar", "name_all"]
+
+_NAMED = 4
 _WIDTH = 24  # characters of the bar
 
 
@@ -20,6 +23,15 @@ def format_bar(done: int, of: int, left_s: float, exposure: float | None) -> str
     bar = "#" * filled + "-" * (_WIDTH - filled)
     score = "" if exposure is None else f", exposure {exposure:g}"
     return f"[{bar}] round {done} of about {of}, {left_s:.0f} s left{score}"
+
+
+def name_all(picks: Sequence[Pick]) -> str:
+    """The first of them by name, and how many there are."""
+    names = [each.name for each in picks]
+    shown = ", ".join(names[:_NAMED])
+    return (
+        f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED + 1 else ", ".join(names)
+    )
 
 
 class Progress:

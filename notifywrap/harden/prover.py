@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from notifywrap.harden.jailrules import join_jail
 from notifywrap.harden.judgement import compare
-from notifywrap.harden.progress import format_bar
+from notifywrap.harden.progress import format_bar, name_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,8 +90,10 @@ class Prover:
             reasons = self._try(trial.picks)
             took_s = time.monotonic() - began
             search.tell(reasons)
-            what = ", ".join(each.name for each in trial.new)
-            said = "kept" if not reasons else f"rejected: {reasons[0].text}"
+            what = name_all(trial.new) or "what is kept, to compare"
+            said = f"rejected: {reasons[0].full}" if reasons else "kept"
+            if not trial.new:
+                said = f"slow as well: {reasons[0].full}" if reasons else "is as it was"
             self._progress.tell(f"round {self.rounds} ({took_s:.1f} s): {what}: {said}")
 
     def _verify(
@@ -126,13 +129,13 @@ class Prover:
         round_s = (time.monotonic() - self._began) / max(self.rounds, 1)
         exposure = self._measure(self.settings(trial.kept))
         bar = format_bar(self.rounds + 1, self.rounds + left, left * round_s, exposure)
-        self._progress.draw(bar, ", ".join(each.name for each in trial.new))
+        self._progress.draw(bar, name_all(trial.new))
 
     def settings(self, picks: Sequence[Pick]) -> tuple[Setting, ...]:
         """The lines of these picks, in the order of the candidates, whenever each was kept."""
         places = {name: number for number, name in enumerate(self._candidates)}
         ordered = sorted(picks, key=lambda pick: places[pick.name])
-        return tuple(line for each in ordered for line in self._tier(each).settings)
+        return join_jail(line for each in ordered for line in self._tier(each).settings)
 
     def sockets(self, picks: Sequence[Pick]) -> tuple[Socket, ...]:
         return tuple(one for each in picks for one in self._tier(each).sockets)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
+from tests.conftest import REPOSITORY
 from tests.units.conftest import machine as machine
 
 if TYPE_CHECKING:
     from tests.units.machine import Machine
 
 LIMIT_S = 220.0
+WEAK = "/opt/weak.py"  # where a service finds it: /tmp is its own
+
+
+def install_weak(place: Machine) -> None:
+    """tests/targets/weak.py, for services of any user."""
+    shutil.copy(REPOSITORY / "tests/targets/weak.py", place.root / WEAK[1:])
 
 
 def harden(place: Machine, unit: str, *words: str) -> dict[str, Any]:
