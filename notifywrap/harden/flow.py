@@ -35,6 +35,7 @@ __all__ = ["Wish", "harden"]
 
 _ROUND_S = 2.0  # of a small service; said before anything is known of this one
 _USUAL_ROUNDS = 25
+_START_LIMIT_S, _MOST_START_LIMIT_S = 90.0, 600.0  # DefaultTimeoutStartSec=, and enough for all
 
 
 class Wish(NamedTuple):
@@ -111,7 +112,7 @@ def _announce(
 
 def _find_baseline(runner: Runner, original: Original) -> Observation:
     """The service as it is, twice: what differs between the two differs by itself."""
-    first = runner.watch(is_graceful=True)
+    first = runner.watch(start_limit_s=_start_limit(original), is_graceful=True)
     if first.error:
         raise NotifywrapError(_explain(original, first))
     for each in first.exercised:
@@ -121,7 +122,7 @@ def _find_baseline(runner: Runner, original: Original) -> Observation:
                 f"exercise {each.command!r} ends with {each.status} before anything is taken away"
                 f"{said}"
             )
-    second = runner.watch()
+    second = runner.watch(start_limit_s=_start_limit(original))
     same_log = first._replace(warnings=second.warnings)
     reasons = [each for each in compare(same_log, second) if each.is_hard]
     if reasons:
@@ -142,12 +143,20 @@ def _find_baseline(runner: Runner, original: Original) -> Observation:
 
 def _explain(original: Original, seen: Observation) -> str:
     name = original.unit.name.full
-    hint = f" ({seen.denied[0]})" if seen.denied else ""
+    hint = f" ({seen.denied[0]})" if seen.denied and seen.denied[0] not in seen.error else ""
+    said = f"{name} does not work as it is: {seen.error}{hint}"
+    if not seen.denied and "no such file" not in seen.error.lower():
+        return said
     return (
-        f"{name} does not work as it is: {seen.error}{hint}. Everything but its StateDirectory= and"
-        " what ReadWritePaths= names is read-only here, and /tmp is its own: --copy PATH for a path"
-        " that it writes to"
+        f"{said}. Everything but its StateDirectory= and what ReadWritePaths= names is read-only"
+        " here, and /tmp is its own: --copy PATH for a path that it writes to"
     )
+
+
+def _start_limit(original: Original) -> float:
+    """What the unit gives it, within reason: one that never gets ready must not last for ever."""
+    span = original.unit.span("TimeoutStartSec", default=_START_LIMIT_S)
+    return min(span or _MOST_START_LIMIT_S, _MOST_START_LIMIT_S)
 
 
 def _drill(

@@ -33,8 +33,7 @@ def offer_jail(
     binds: Sequence[int],
     connects: Sequence[int],
 ) -> tuple[Candidate, ...]:
-    """A candidate for each kind of rule, so that one that does not fit costs no other; what was
-    seen not to fit is in none.
+    """A candidate for each kind of rule, so that one that does not fit costs no other.
 
     states  directories of its own, as ("%S", "web"): systemd fills in specifiers in Environment=,
             but no variables
@@ -46,7 +45,8 @@ def offer_jail(
     found = [
         _offer("exec", "it executes nothing else", [["exec", *programs]]),
         _offer("nofork", "it starts no process", [["nofork"]]) if not usage.forks else None,
-        _offer("nounix", "no D-Bus, no syslog", [["nounix"]]) if not usage.has_unix else None,
+        # It may have a socket and not miss it; gunicorn says an error.
+        _offer("nounix", "no D-Bus, no syslog", [["nounix"]])._replace(is_risky=usage.has_unix),
         _offer("nomemfd", "no programs in memory", [["nomemfd"]]),
         _offer("nosignal", "it signals nobody but itself", [["nosignal"]]),
         _offer("files", "it reads and writes what it uses", _files(usage, states, writes)),

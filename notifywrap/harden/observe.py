@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _HIERARCHIES = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
-_MOST_LINES = 20_000
+_MOST_LINES, _LOG_LIMIT_S = 20_000, 3.0
 # Said by systemd's own process before it becomes the service: DynamicUser= moves directories.
 _OF_SYSTEMD = "Apparently, service previously had DynamicUser="
 _MISSING = "stopped before it was ready: "
@@ -116,16 +116,26 @@ def has_named_socket(pids: Iterable[int]) -> bool:
 def read_log(unit: str, since: float) -> list[str]:
     """What the unit has said since then (a time of day), in order; the last of it, if that is a
     lot. systemd's own lines about it are left out."""
-    subprocess.run(["journalctl", "--sync"], stdin=subprocess.DEVNULL, check=False)
     words = [f"--since=@{since:.6f}", f"--lines={_MOST_LINES}", f"_SYSTEMD_UNIT={unit}"]
-    done = subprocess.run(
-        ["journalctl", "-q", "--no-pager", "-o", "cat", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    _journalctl("--sync")
+    lines = _journalctl("-q", "--no-pager", "-o", "cat", *words).splitlines()
     return [line for line in lines if not line.startswith(_OF_SYSTEMD)]
+
+
+def _journalctl(*words: str) -> str:
+    """What it says; of a service that never stops talking what has been said by then."""
+    try:
+        done = subprocess.run(
+            ["journalctl", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LOG_LIMIT_S,
+            check=False,
+        )
+        out = done.stdout
+    except subprocess.TimeoutExpired as error:
+        out = error.stdout or b""
+    return out.decode("utf-8", "replace")
 
 
 def find_warnings(lines: Iterable[str]) -> tuple[str, ...]:

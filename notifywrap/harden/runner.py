@@ -54,6 +54,14 @@ _MEANINGS = {
     243: "243/CREDENTIALS: cannot be loaded",
 }
 
+# systemd.service(5), $SERVICE_RESULT
+_RESULTS = {
+    "success": "it has ended by itself",
+    "protocol": "it has ended, or gone into the background, before it was ready",
+    "timeout": "it was not ready in time",
+    "watchdog": "its watchdog fired",
+}
+
 
 class Round(NamedTuple):
     """What all rounds have in common.
@@ -105,10 +113,10 @@ class Runner:
         finally:
             end_units(self._tag)
 
-    def watch(self, *, is_graceful: bool = False) -> Observation:
+    def watch(self, start_limit_s: float, *, is_graceful: bool = False) -> Observation:
         """One round of the service as it is, in which is seen what it uses."""
         with Watch(f"{self._tag}.service") as watch:
-            seen = self.run(is_graceful=is_graceful)
+            seen = self.run(start_limit_s=start_limit_s, is_graceful=is_graceful)
             processes = watch.processes()
         own = [path for each in self._common.copies for path in places_of(each)]
         usage = read_usage(processes, *self._pids, own)._replace(has_unix=self._has_unix)
@@ -184,11 +192,7 @@ def explain_status(state: dict[str, str]) -> str:
         return f"killed by {name}" + (" (the system call filter)" if name == "SIGSYS" else "")
     if result == "exit-code":
         return _MEANINGS.get(status, f"exit status {status}")
-    if result == "success":
-        return "it has ended, and a socket of its own has started it again"
-    return {"timeout": "it was not ready in time", "watchdog": "its watchdog fired"}.get(
-        result, f"result {result}"
-    )
+    return _RESULTS.get(result, f"result {result}")
 
 
 def _failed(unit: str, since: float, what: str, ready_s: float) -> Observation:

@@ -100,6 +100,11 @@ def read_unit(subject: Subject) -> Original:
         raise SpecError(f"{unit.path}: not a service")
     if not subject.starts:
         raise SpecError(f"{unit.path}: has no ExecStart= that can be understood")
+    if unit.text("Type") == "forking":
+        raise SpecError(
+            f"{unit.path}: Type=forking: let it run in the foreground (Type=exec), or start it with"
+            " notifywrap --pidfile and Type=notify"
+        )
     for key in ("ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost"):
         for command, line in unit.commands(key):
             if set("+!") & set(command.prefixes) and not os.path.exists(_LAB):

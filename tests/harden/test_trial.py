@@ -153,6 +153,7 @@ def test_a_program_that_no_round_would_see_is_named_at_once(tmp_path: Path) -> N
     ("text", "said"),
     [
         (UNIT.replace("ExecStart", "ExecStop"), "no ExecStart="),
+        (UNIT.replace("Type=notify", "Type=forking"), "Type=forking: .* in the foreground"),
         (UNIT.replace("User=web", "ExecStartPre=+/bin/rm -r /srv/web"), "outside of the sandbox"),
     ],
 )
