@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.harden.jailrules import KEY, join_jail
+from notifywrap.harden.rootdirectory import NAME as ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,8 +44,8 @@ def format_dropin(result: Result) -> str:
     lines = [
         f"# Found by `notifywrap harden`: the tightest sandbox that {result.unit} has stood.",
         *[f"# {line}" for line in result.summary],
-        f"# To undo: rm /etc/systemd/system/{result.unit}.d/{NAME}; systemctl daemon-reload;"
-        f" systemctl restart {result.unit}",
+        "# To undo:",
+        *[f"#   {command}" for command in _undo(result, by_name)],
         *_head(result, by_name),
         "[Service]",
     ]
@@ -109,13 +110,28 @@ def _jail(kept: Sequence[tuple[Candidate, Pick]]) -> list[str]:
 
 def _head(result: Result, by_name: dict[str, Candidate]) -> list[str]:
     """What the service needs of the .socket units beside it."""
-    names = [
+    names = _sockets(result, by_name)
+    lines = [f"{key}={' '.join(names)}" for key in ("Requires", "After")]
+    return ["[Unit]", *lines, "[Service]", f"Sockets={' '.join(names)}"] if names else []
+
+
+def _sockets(result: Result, by_name: dict[str, Candidate]) -> list[str]:
+    return [
         name_socket(result.unit, one)
         for pick in result.kept
         for one in by_name[pick.name].tiers[pick.tier].sockets
     ]
-    lines = [f"{key}={' '.join(names)}" for key in ("Requires", "After")]
-    return ["[Unit]", *lines, "[Service]", f"Sockets={' '.join(names)}"] if names else []
+
+
+def _undo(result: Result, by_name: dict[str, Candidate]) -> list[str]:
+    """The commands, for all files that belong to it."""
+    sockets = _sockets(result, by_name)
+    paths = [f"{result.unit}.d/{NAME}", *sockets]
+    if any(pick.name == ROOT for pick in result.kept):
+        paths.append(f"{result.unit}.root")
+    stop = [f"systemctl stop {' '.join(sockets)}"] if sockets else []
+    rm = f"rm -r {' '.join(f'/etc/systemd/system/{path}' for path in paths)}"
+    return [*stop, rm, "systemctl daemon-reload", f"systemctl restart {result.unit}"]
 
 
 def _rejected(result: Result, by_name: dict[str, Candidate]) -> list[str]:

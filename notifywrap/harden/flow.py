@@ -83,7 +83,10 @@ def harden(
         proven = prover.prove(Search(candidates, wish.max_rounds, guard))
         settings = prover.settings(proven.kept)
         exposures = measure(()), measure(settings)
-        drills = _drill(original, in_trial(settings, tag), understand, say)
+        try:
+            drills = _drill(original, in_trial(settings, tag), understand, say)
+        except KeyboardInterrupt:
+            drills, proven = (None, None), proven._replace(is_interrupted=True)
     measured = Measured(exposures, drills, baseline, time.monotonic() - began)
     return compose(original, candidates, proven, measured)
 

@@ -69,15 +69,15 @@ class Prover:
 
     def prove(self, search: Search) -> Proven:
         """Search until nothing is left to try or ctrl-C is pressed, then prove what was kept."""
-        is_interrupted = False
+        is_interrupted = is_verified = False
+        taken_back: list[tuple[Pick, tuple[str, ...]]] = []
+        kept = search.kept
         try:
             self._search(search)
+            kept, taken_back, is_verified = self._verify(search.kept)
         except KeyboardInterrupt:
-            is_interrupted = True  # what is kept has passed as a whole, so it may be used
-        kept, is_verified = search.kept, False
-        taken_back: list[tuple[Pick, tuple[str, ...]]] = []
-        if not is_interrupted:
-            kept, taken_back, is_verified = self._verify(kept)
+            # What is kept has passed as a whole, so it may be used.
+            kept, is_interrupted = search.kept, True
         rejected = [*[(each.pick, each.reasons) for each in search.rejected], *taken_back]
         return Proven(
             kept, tuple(rejected), search.untried, self.rounds, is_verified, is_interrupted

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-from os import kill
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.harden.conftest import WEAK, install_weak
+from tests.harden.conftest import install_victim, send
 from tests.system.daemons import until
 
 if TYPE_CHECKING:
@@ -21,17 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.timeout(120)]
 
-PORT = 8087
-UNIT = f"""\
-[Service]
-Type=notify
-ExecStart=/usr/local/bin/notifywrap --probe tcp:127.0.0.1:{PORT} -- \\
-    /usr/bin/python3 -I {WEAK} {PORT} /etc/hostname
-StateDirectory=victim
-CacheDirectory=victim
-RuntimeDirectory=victim
-ReadWritePaths=/srv
-"""
 # A process tree of its own, in a session of its own, that lives longer than the round.
 EXERCISE = "touch /run/exercised; setsid sleep 600 & sleep 0.2"
 DIRECTORIES = (
@@ -111,11 +99,6 @@ class Run:
     def makes(self, pattern: str) -> None:
         until(lambda: any(self.place.root.glob(pattern)), LIMIT_S)
 
-    def sends(self, signum: int) -> None:
-        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        for child in Path(children).read_text().split():
-            kill(int(child), signum)
-
 
 # Each phase, by something that is seen of it.
 MOMENTS: dict[str, Callable[[Run], None]] = {
@@ -132,8 +115,7 @@ MOMENTS: dict[str, Callable[[Run], None]] = {
 @pytest.fixture(scope="module")
 def place(machine: Callable[..., Machine]) -> Machine:
     place = machine("notifywrap@")
-    install_weak(place)
-    place.lab.install("victim.service", UNIT)
+    install_victim(place)
     return place
 
 
@@ -151,7 +133,7 @@ def test_nothing_is_left(place: Machine, name: str, moment: str) -> None:
     before = look(place)
     run = Run(place)
     MOMENTS[moment](run)
-    run.sends(getattr(signal, f"SIG{name}"))
+    send(run.process.pid, getattr(signal, f"SIG{name}"))
     run.process.communicate(timeout=LIMIT_S)
     assert run.process.returncode != 0
 
