@@ -11,7 +11,7 @@ from notifywrap.harden.candidates import GUARD, list_candidates
 from notifywrap.harden.copies import Copies
 from notifywrap.harden.document import Measured, compose
 from notifywrap.harden.facts import check_idle, filters_addresses, find_facts, find_in_homes
-from notifywrap.harden.judgement import compare, tidy
+from notifywrap.harden.judgement import compare, tidy, widen
 from notifywrap.harden.learned import add_usage
 from notifywrap.harden.model import Pick
 from notifywrap.harden.progress import Progress
@@ -133,11 +133,8 @@ def _find_baseline(runner: Runner, original: Original) -> Observation:
             f"{original.unit.name.full} is not the same when it is started twice, so nothing can be"
             f" learned from trying: {reasons[0].full}"
         )
-    return second._replace(
+    return widen(second, first)._replace(
         warnings=first.warnings + second.warnings,
-        ready_s=max(first.ready_s, second.ready_s),
-        burst_s=max(first.burst_s, second.burst_s),
-        burst_lost=max(first.burst_lost, second.burst_lost),
         connects=tuple(sorted({*first.connects, *second.connects})),
         peers=tuple(sorted({*first.peers, *second.peers})),
         usage=add_usage(first.usage, second.usage),

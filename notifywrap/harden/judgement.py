@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from notifywrap.harden.model import Observation
 
-__all__ = ["Reason", "compare", "normalise", "tidy"]
+__all__ = ["Reason", "compare", "normalise", "tidy", "widen"]
 
 # For figures that vary by themselves: a factor, and a difference below which no factor counts.
 # Wide, because a directive that slows a service does so by far: the short queue of ProcSubset=pid
@@ -74,6 +74,24 @@ def compare(baseline: Observation, seen: Observation) -> tuple[Reason, ...]:
         return (Reason(tidy(seen.error + (f" ({denied[0]})" if denied else ""))),)
     found = [*_exercised(baseline, seen), *_backlogs(baseline, seen), *_warned(baseline, seen)]
     return (*found, *_slower(baseline, seen), *_changed(baseline, seen))
+
+
+def widen(baseline: Observation, other: Observation) -> Observation:
+    """*baseline* with times as long as those of another run of the same: what varies by itself is
+    nobody's doing."""
+    if other.error:
+        return baseline
+    exercised = tuple(
+        was._replace(duration_s=max(was.duration_s, now.duration_s))
+        for was, now in zip(baseline.exercised, other.exercised, strict=True)
+    )
+    burst = (max(both) for both in zip(baseline.burst_s, other.burst_s, strict=False))
+    return baseline._replace(
+        exercised=exercised,
+        ready_s=max(baseline.ready_s, other.ready_s),
+        burst_s=tuple(burst),
+        burst_lost=max(baseline.burst_lost, other.burst_lost),
+    )
 
 
 def tidy(line: str) -> str:

@@ -102,17 +102,15 @@ class Search:
         """
         self.rounds += 1
         if self._is_control:
-            self._is_control = False
-            if any(each.is_timed for each in reasons):
-                self._excuses += 1
-                self._is_control = self._excuses < _MOST_EXCUSES
+            self._compare(reasons)
             return
         is_hard = any(each.is_hard for each in reasons)
-        may_be_chance = reasons and not is_hard and len(self._queue[0]) == 1
-        if may_be_chance and not self._is_second_time:
-            self._is_second_time = True
+        is_alone = len(self._queue[0]) == 1
+        if reasons and not is_hard and not self._is_second_time:
             self._is_control = all(each.is_timed for each in reasons)
-            return
+            self._is_second_time = is_alone
+            if is_alone or self._is_control:
+                return
         self._is_second_time = False
         self._excuses = 0
         group = self._queue.pop(0)
@@ -124,6 +122,16 @@ class Search:
         if is_hard:
             self._failed[self._set(group)] = said
         self._reject(group, said)
+
+    def _compare(self, reasons: Sequence[Reason]) -> None:
+        """What has been kept alone was tried."""
+        self._is_control = False
+        if any(each.is_timed for each in reasons) and self._excuses < _MOST_EXCUSES:
+            self._excuses += 1
+            self._is_second_time = False
+        elif len(self._queue[0]) > 1:
+            self._excuses = 0
+            self._reject(self._queue.pop(0), ())
 
     def _set(self, group: Sequence[Pick]) -> frozenset[Pick]:
         return frozenset([*self._kept, *group])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifywrap.harden.judgement import compare, normalise, tidy
+from notifywrap.harden.judgement import compare, normalise, tidy, widen
 from notifywrap.harden.model import Exercised, Observation
 
 GET = Exercised("curl -f http://localhost/", 0, 0.05, "")
@@ -96,6 +96,15 @@ def test_what_a_busy_machine_does_as_well_is_looked_at_twice(
 )
 def test_what_is_as_good_or_better_is_no_reason(changes: dict[str, Any]) -> None:
     assert compare(BASELINE, seen(**changes)) == ()
+
+
+def test_what_varies_by_itself_is_no_reason() -> None:
+    """A certificate is issued in half a second or in five, whatever the sandbox."""
+    slow = seen(exercised=(GET._replace(duration_s=5.0),), burst_s=(0.004, 1.2), ready_s=9.0)
+    assert compare(BASELINE, slow)
+    assert compare(widen(BASELINE, slow), slow) == ()
+    assert compare(widen(slow, BASELINE), slow) == ()
+    assert widen(BASELINE, seen(error="it does not start", exercised=())) == BASELINE
 
 
 @pytest.mark.parametrize(
