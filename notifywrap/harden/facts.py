@@ -211,8 +211,8 @@ def _interpreter(path: str) -> list[str]:
 
 def find_in_homes(original: Original) -> list[str]:
     """Programs of the service, interpreters as well, that sandboxes hide with the homes."""
-    names = _names(original, Observation())
-    return [path for path in names if os.path.realpath(path).startswith(("/root/", "/home/"))]
+    real = dict.fromkeys(os.path.realpath(path) for path in _names(original, Observation()))
+    return [path for path in real if path.startswith(("/root/", "/home/"))]
 
 
 def _can_jail(original: Original) -> bool:

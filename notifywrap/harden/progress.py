@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from notifywrap.harden.model import Pick
-
-__all__ = ["Progress", "format_bar", "name_all"]
+__all__ = ["Progress", "format_bar", "shorten"]
 
 _NAMED = 4
 _WIDTH = 24  # characters of the bar
@@ -25,13 +23,11 @@ def format_bar(done: int, of: int, left_s: float, exposure: float | None) -> str
     return f"[{bar}] round {done} of about {of}, {left_s:.0f} s left{score}"
 
 
-def name_all(picks: Sequence[Pick]) -> str:
-    """The first of them by name, and how many there are."""
-    names = [each.name for each in picks]
-    shown = ", ".join(names[:_NAMED])
-    return (
-        f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED + 1 else ", ".join(names)
-    )
+def shorten(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    if len(names) <= _NAMED + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
 
 
 class Progress:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.harden.jailrules import join_jail
 from notifywrap.harden.judgement import compare, widen
-from notifywrap.harden.progress import format_bar, name_all
+from notifywrap.harden.progress import format_bar, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ __all__ = ["Proven", "Prover"]
 
 _MOST_TAKEN_BACK = 5  # if the result does not pass
 _LEAST_LIMIT_S = 5.0
+_FIRST_ROUND_S = 2.0  # a guess
 
 
 class Proven(NamedTuple):
@@ -93,7 +94,7 @@ class Prover:
                 self._baseline = widen(self._baseline, seen)
             took_s = time.monotonic() - began
             search.tell(reasons)
-            what = name_all(trial.new) or "what is kept, to compare"
+            what = shorten([each.name for each in trial.new]) or "what is kept, to compare"
             said = f"rejected: {reasons[0].full}" if reasons else "kept"
             if not trial.new:
                 said = f"slow as well: {reasons[0].full}" if reasons else "is as it was"
@@ -131,10 +132,11 @@ class Prover:
 
     def _show(self, search: Search, trial: Trial) -> None:
         left = search.rounds_left
-        round_s = (time.monotonic() - self._began) / max(self.rounds, 1)
+        took_s = time.monotonic() - self._began
+        round_s = took_s / self.rounds if self.rounds else _FIRST_ROUND_S
         exposure = self._measure(self.settings(trial.kept))
         bar = format_bar(self.rounds + 1, self.rounds + left, left * round_s, exposure)
-        self._progress.draw(bar, name_all(trial.new))
+        self._progress.draw(bar, shorten([each.name for each in trial.new]))
 
     def settings(self, picks: Sequence[Pick]) -> tuple[Setting, ...]:
         """The lines of these picks, in the order of the candidates, whenever each was kept."""

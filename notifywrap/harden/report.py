@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from notifywrap.errors import NotifywrapError
+from notifywrap.harden.progress import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ def format_summary(document: Mapping[str, Any]) -> list[str]:
         reason = (rejected["reasons"] or ["no reason was seen"])[0]
         lines.append(f"rejected {rejected['name']}: {reason}")
     if document["untried"]:
-        lines.append(f"not tried: {', '.join(document['untried'])} (see --max-rounds)")
+        lines.append(f"not tried: {shorten(document['untried'])} (see --max-rounds)")
     if document["interrupted"]:
         lines.append("interrupted: what was proven until then is kept")
     elif not document["verified"]:
