@@ -18,7 +18,8 @@ nothing worse than before: queues of its listeners, lost or slow connections, wa
 log, threads, memory, time to start. So give it work that is like the real work:
 
   --exercise CMD      run by sh in every round; must end with 0 (may be given more than once).
-                      The copy's unit is called $NOTIFYWRAP_UNIT
+                      The copy's unit is called $NOTIFYWRAP_UNIT; its state, cache, log and
+                      runtime directories are seen where the originals are
   --exercise-timeout TIME   for each of them                                           30s
   --state copy|none   the copy gets a copy of the state, cache, log and runtime
                       directories, made anew for each round; none: empty ones          copy
@@ -32,6 +33,9 @@ Root is needed. What runs are throwaway units of another name (notifywrap-harden
 service itself must not be running, or use --lab. They write to copies alone, and to their own
 /tmp; everything else is read-only for them. What the service does by network it does: give it
 a configuration for tests where that matters.
+
+A root directory that is found to fit is /etc/systemd/system/NAME.service.root: --output makes
+it, with a file that says so; it stays empty but for mount points.
 
 ctrl-C ends the search and prints what is proven so far. Nothing of it stays: neither unit nor
 file nor process, also when it is killed.

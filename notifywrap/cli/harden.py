@@ -58,6 +58,8 @@ def _read_wish(arguments: Arguments) -> Wish:
     from notifywrap.harden.flow import Wish
 
     wish = Wish(tuple(arguments.values.get("--exercise", ())))
+    if not all(each.strip() for each in wish.exercises):
+        raise SpecError("--exercise: is empty: write a command that sh can run")
     state = arguments.last("--state", wish.state)
     if state not in ("copy", "none"):
         raise SpecError(f"--state: {state!r}: write copy or none")
@@ -88,6 +90,7 @@ def _harden(arguments: Arguments, wish: Wish) -> int:
     if os.geteuid() != 0:
         raise NotifywrapError("only root can start units (try: sudo notifywrap harden ...)")
     original = _find_original(arguments)
+    _check_output(arguments, original.unit.name.full)
     journal = Journal()
     document = harden(original, wish, understand, lambda text: journal.say(Level.INFO, text))
     return _deliver(document, arguments)
@@ -113,6 +116,10 @@ def _harden_in_lab(arguments: Arguments) -> int:
     from notifywrap.cli.inlab import find_unit, run_in_lab
 
     files = [each for word in arguments.words[:1] for each in find_unit(word)]
+    named = (
+        files[0].name if files else f"{os.path.basename((arguments.command or ['-'])[0])}.service"
+    )
+    _check_output(arguments, named)
     words = ["harden", "--json"]
     for key, values in arguments.values.items():
         if key in OPTIONS:
@@ -129,20 +136,41 @@ def _harden_in_lab(arguments: Arguments) -> int:
     return _deliver(json.loads(answer.out), arguments)
 
 
+def _check_output(arguments: Arguments, unit: str) -> None:
+    """Before anything runs: what cannot be written in the end would be lost."""
+    from notifywrap.harden.dropin import NAME
+
+    directory = arguments.last("--output", "")
+    if "--output" in arguments.values and not os.path.isdir(directory):
+        raise SpecError(f"--output: {directory!r}: no such directory (/etc/systemd/system, mostly)")
+    path = os.path.join(directory, f"{unit}.d", NAME)
+    if directory and os.path.exists(path):
+        raise SpecError(
+            f"--output: {path!r} is there already, and the search would begin with what it says:"
+            " move it away first"
+        )
+
+
 def _deliver(document: dict[str, Any], arguments: Arguments) -> int:
-    from notifywrap.harden.report import format_summary, write_files
+    from notifywrap.harden.report import format_files, format_next, format_summary, write_files
 
     journal = Journal()
     for line in [] if _is_on(arguments, "--json") else format_summary(document):
         journal.say(Level.INFO, line)
     directory = arguments.last("--output", "")
     if directory:
-        for path in write_files(document, directory):
+        try:
+            written = write_files(document, directory)
+        except NotifywrapError:
+            show(format_files(document))  # it has taken a while
+            raise
+        for path in written:
             journal.say(Level.INFO, f"written: {path}")
+        journal.say(Level.INFO, format_next(document))
     if _is_on(arguments, "--json"):
         show(json.dumps(document, indent=2) + "\n")
     elif not directory:
-        show("\n".join(document["files"].values()))
+        show(format_files(document))
     if document["interrupted"]:
         return _INTERRUPTED
     return 0 if document["verified"] else 1

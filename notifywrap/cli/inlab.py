@@ -36,7 +36,9 @@ def find_unit(word: str) -> list[Path]:
     """
     unit = Path(word).resolve()
     if not unit.is_file():
-        raise SpecError(f"--lab: {word!r}: no such file (a unit's name means none in a lab)")
+        raise SpecError(
+            f"--lab: {word!r}: no such file (write its path: a lab has no units by name)"
+        )
     sockets = sorted(unit.parent.glob(f"{unit.stem}*.socket"))
     return [unit, *sorted(Path(f"{unit}.d").glob("*.conf")), *sockets]
 

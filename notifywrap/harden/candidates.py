@@ -103,8 +103,8 @@ _SIMPLE = (
         beyond=("self", "identity", "full", "managed"),
     ),
 )
-# SystemCallFilter=, beyond @system-service. Where pipes are in @ipc (systemd 252) it fails as a
-# whole, and the calls of System V are named.
+# SystemCallFilter=, beyond @system-service. Not @ipc: it has pipes, which notifywrap needs; so the
+# calls of System V are named.
 _CALLS = (
     ("~@privileged", "no calls that only root needs"),
     ("~@resources", "no change of priorities and limits"),
@@ -115,8 +115,8 @@ _CALLS = (
     ("~@setuid", "no change of user"),
     ("~@pkey", "no memory protection keys"),
     ("~memfd_create", "no files in memory, which would be executed"),
+    ("~shmget shmat semget semop msgget msgsnd mq_open", "no System V IPC"),
 )
-_SYSV = "~shmget shmat semget semop msgget msgsnd mq_open"
 
 
 def list_candidates(facts: Facts) -> tuple[Candidate, ...]:
@@ -158,7 +158,7 @@ def _step(simple: _Simple, facts: Facts) -> Candidate | None:
         stronger = simple.values
     if not stronger:
         return None
-    more = [Setting("ReadWritePaths", f"-{path}") for path in facts.writes]
+    more = [Setting("ReadWritePaths", f"-+{path}") for path in facts.writes]
     more = more if simple.key == "ProtectSystem" else []
     tiers = [[Setting(simple.key, value), *more] for value in stronger]
     return _candidate(simple.key, simple.why, tiers, is_risky=simple.is_risky)
@@ -213,9 +213,6 @@ def _calls(facts: Facts) -> Iterator[Candidate]:
         yield _candidate(f"{key}=@system-service", "only calls that services use", [allowed])
     for value, why in _CALLS:
         yield _candidate(f"{key}={value}", why, [[Setting(key, value)]])
-    tiers = [[Setting(key, "~@ipc")], [Setting(key, _SYSV)]]
-    # By itself: a group would fail for it where notifywrap needs pipes.
-    yield _candidate(f"{key}=~@ipc", "no System V IPC", tiers, is_risky=True)
 
 
 def _programs(facts: Facts) -> Iterator[Candidate]:

@@ -8,12 +8,14 @@ when it is tried.
 
 from __future__ import annotations
 
+import ipaddress
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Connection", "find_ports", "parse_table", "read_table"]
+__all__ = ["Connection", "find_peers", "find_ports", "parse_table", "read_table"]
 
 _FILES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN = 10
@@ -22,10 +24,11 @@ _EPHEMERAL = 32768
 
 
 class Connection(NamedTuple):
-    """One line of the table: both ports."""
+    """One line of the table: both ports, and the address of the other end."""
 
     local: int
     remote: int
+    peer: str = "127.0.0.1"
 
 
 def read_table() -> frozenset[Connection]:
@@ -47,8 +50,25 @@ def parse_table(text: str) -> set[Connection]:
         fields = line.split()
         if len(fields) > 3 and int(fields[3], 16) != _LISTEN:
             ports = [int(field.rpartition(":")[2], 16) for field in fields[1:3]]
-            found.add(Connection(*ports))
+            found.add(Connection(ports[0], ports[1], _address(fields[2].rpartition(":")[0])))
     return found
+
+
+def _address(digits: str) -> str:
+    """From words of 32 bits in the machine's order; IPv4 in IPv6 is IPv4."""
+    words = [bytes.fromhex(digits[start : start + 8]) for start in range(0, len(digits), 8)]
+    order = (lambda word: word[::-1]) if sys.byteorder == "little" else bytes
+    address = ipaddress.ip_address(b"".join(map(order, words)))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def find_peers(
+    before: frozenset[Connection], after: Iterable[Connection], own: Iterable[int]
+) -> tuple[str, ...]:
+    """The other machines that the service has connected to since *before*."""
+    mine = set(own)
+    found = {each.peer for each in set(after) - before if each.local not in mine}
+    return tuple(sorted(each for each in found if not ipaddress.ip_address(each).is_loopback))
 
 
 def find_ports(

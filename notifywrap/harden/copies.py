@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from notifywrap.errors import NotifywrapError
+from notifywrap.harden.guarded import run_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,8 @@ class Copies:
     is_empty  nothing is copied: directories are made empty
     """
 
-    def __init__(self, copies: Sequence[Copy], *, is_empty: bool) -> None:
-        self._copies = tuple(copies)
+    def __init__(self, copies: Sequence[Copy], tag: str, *, is_empty: bool) -> None:
+        self._copies, self._tag = tuple(copies), tag
         self._is_empty = is_empty
 
     def size(self) -> int:
@@ -57,7 +58,7 @@ class Copies:
                 if not each.is_directory_of_systemd:
                     _make_empty(source, each.copy)
                 continue
-            _copy(source, each.copy)
+            self._copy(source, each.copy)
 
     def remove(self) -> None:
         """Take them away; what is not there is no error."""
@@ -70,19 +71,13 @@ class Copies:
                 else:
                     shutil.rmtree(path, ignore_errors=True)
 
-
-def _copy(source: str, target: str) -> None:
-    # cp(1) keeps owners, holes, links and extended attributes, and shares blocks where it can.
-    done = subprocess.run(
-        ["cp", "-a", "--reflink=auto", "-T", "--", source, target],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().rpartition("\n")[2]
-        raise NotifywrapError(f"cannot copy {source!r} for a round: {said} (see --state none)")
+    def _copy(self, source: str, target: str) -> None:
+        # cp(1) keeps owners, holes, links and extended attributes, and shares blocks where it can.
+        words = ["cp", "-a", "--reflink=auto", "-T", "--", source, target]
+        status, out = run_guarded(words, self._tag)
+        if status != 0:
+            said = out.strip().rpartition("\n")[2]
+            raise NotifywrapError(f"cannot copy {source!r} for a round: {said} (see --state none)")
 
 
 def _make_empty(source: str, target: str) -> None:

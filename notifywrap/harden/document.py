@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notifywrap.harden.dropin import NAME, Result, format_dropin, format_socket, name_socket
+from notifywrap.harden.rootdirectory import NAME as ROOT
+from notifywrap.harden.rootdirectory import about_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,6 +95,8 @@ def _files(
     )
     files = {name: original.text} if original.text else {}
     files[f"{name}.d/{NAME}"] = format_dropin(result)
+    if any(pick.name == ROOT for pick in kept):
+        files[f"{name}.root/about"] = about_root(name)
     for pick in kept:
         for one in _tier(by_name, pick).sockets:
             files[name_socket(name, one)] = format_socket(name, one)

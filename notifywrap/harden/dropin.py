@@ -5,8 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
+from notifywrap.harden.jailrules import KEY, join_jail
+from notifywrap.harden.rootdirectory import NAME as ROOT
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from notifywrap.harden.model import Candidate, Pick, Socket
 
@@ -41,8 +44,8 @@ def format_dropin(result: Result) -> str:
     lines = [
         f"# Found by `notifywrap harden`: the tightest sandbox that {result.unit} has stood.",
         *[f"# {line}" for line in result.summary],
-        f"# To undo: rm /etc/systemd/system/{result.unit}.d/{NAME}; systemctl daemon-reload;"
-        f" systemctl restart {result.unit}",
+        "# To undo:",
+        *[f"#   {command}" for command in _undo(result, by_name)],
         *_head(result, by_name),
         "[Service]",
     ]
@@ -53,8 +56,11 @@ def format_dropin(result: Result) -> str:
             "ExecStart=",
             f"ExecStart={result.start}",
         ]
+    is_rule = {each.name: each.group == KEY for each in result.candidates}
     for pick in result.kept:
-        lines += _kept(by_name[pick.name], pick, result.rejected)
+        if not is_rule[pick.name]:
+            lines += _kept(by_name[pick.name], pick, result.rejected)
+    lines += _jail([(by_name[pick.name], pick) for pick in result.kept if is_rule[pick.name]])
     lines += _rejected(result, by_name)
     return "\n".join([*lines, ""])
 
@@ -92,15 +98,40 @@ def _kept(
     return [*lines, *[f"{one.key}={one.value}" for one in candidate.tiers[pick.tier].settings]]
 
 
+def _jail(kept: Sequence[tuple[Candidate, Pick]]) -> list[str]:
+    """One line, as the last of several would be all that counts."""
+    if not kept:
+        return []
+    joined = join_jail(one for rule, pick in kept for one in rule.tiers[pick.tier].settings)
+    whys = "; ".join(rule.why for rule, _ in kept)
+    lines = _comment(f"Around the daemon alone, and not notifywrap: {whys}.")
+    return [*lines, *[f"{one.key}={one.value}" for one in joined]]
+
+
 def _head(result: Result, by_name: dict[str, Candidate]) -> list[str]:
     """What the service needs of the .socket units beside it."""
-    names = [
+    names = _sockets(result, by_name)
+    lines = [f"{key}={' '.join(names)}" for key in ("Requires", "After")]
+    return ["[Unit]", *lines, "[Service]", f"Sockets={' '.join(names)}"] if names else []
+
+
+def _sockets(result: Result, by_name: dict[str, Candidate]) -> list[str]:
+    return [
         name_socket(result.unit, one)
         for pick in result.kept
         for one in by_name[pick.name].tiers[pick.tier].sockets
     ]
-    lines = [f"{key}={' '.join(names)}" for key in ("Requires", "After")]
-    return ["[Unit]", *lines, "[Service]", f"Sockets={' '.join(names)}"] if names else []
+
+
+def _undo(result: Result, by_name: dict[str, Candidate]) -> list[str]:
+    """The commands, for all files that belong to it."""
+    sockets = _sockets(result, by_name)
+    paths = [f"{result.unit}.d/{NAME}", *sockets]
+    if any(pick.name == ROOT for pick in result.kept):
+        paths.append(f"{result.unit}.root")
+    stop = [f"systemctl stop {' '.join(sockets)}"] if sockets else []
+    rm = f"rm -r {' '.join(f'/etc/systemd/system/{path}' for path in paths)}"
+    return [*stop, rm, "systemctl daemon-reload", f"systemctl restart {result.unit}"]
 
 
 def _rejected(result: Result, by_name: dict[str, Candidate]) -> list[str]:

@@ -10,8 +10,9 @@ from notifywrap.errors import NotifywrapError
 from notifywrap.harden.candidates import GUARD, list_candidates
 from notifywrap.harden.copies import Copies
 from notifywrap.harden.document import Measured, compose
-from notifywrap.harden.facts import check_idle, filters_addresses, find_facts
-from notifywrap.harden.judgement import compare
+from notifywrap.harden.facts import check_idle, filters_addresses, find_facts, find_in_homes
+from notifywrap.harden.judgement import compare, tidy, widen
+from notifywrap.harden.learned import add_usage
 from notifywrap.harden.model import Pick
 from notifywrap.harden.progress import Progress
 from notifywrap.harden.prover import Prover
@@ -19,7 +20,7 @@ from notifywrap.harden.runner import Round, Runner
 from notifywrap.harden.scores import measure_drill, measure_exposure
 from notifywrap.harden.search import Search
 from notifywrap.harden.sweeper import Sweeper
-from notifywrap.harden.trial import find_copies, merge
+from notifywrap.harden.trial import find_copies, in_trial, merge
 from notifywrap.unitfile.unit import Unit
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ __all__ = ["Wish", "harden"]
 
 _ROUND_S = 2.0  # of a small service; said before anything is known of this one
 _USUAL_ROUNDS = 25
+_MORE_ROUNDS = 3  # twice as it is, and once more in the end
+_START_LIMIT_S, _MOST_START_LIMIT_S = 90.0, 600.0  # DefaultTimeoutStartSec=, and enough for all
 
 
 class Wish(NamedTuple):
@@ -63,7 +66,7 @@ def harden(
     tag = f"notifywrap-harden-{secrets.token_hex(4)}"
     with Sweeper(tag) as sweeper:
         copied = find_copies(original, tag, wish.copies)
-        copies = Copies(copied, is_empty=wish.state == "none")
+        copies = Copies(copied, tag, is_empty=wish.state == "none")
         copies.make_places(sweeper)
         common = Round(wish.exercises, wish.exercise_timeout_s, copied)
         runner = Runner(original, tag, common, copies)
@@ -74,13 +77,17 @@ def harden(
         unit = original.unit
 
         def measure(settings: Sequence[Setting]) -> float | None:
-            return measure_exposure(unit.name.full, merge(original, settings))
+            return measure_exposure(unit.name.full, merge(original, settings), tag)
 
         guard = [Pick(each.name) for each in candidates if each.name in GUARD]
         prover = Prover(runner, candidates, baseline, Progress(say), measure)
         proven = prover.prove(Search(candidates, wish.max_rounds, guard))
-        exposures = measure(()), measure(prover.settings(proven.kept))
-    drills = _drill(original, prover.settings(proven.kept), understand, say)
+        settings = prover.settings(proven.kept)
+        exposures = measure(()), measure(settings)
+        try:
+            drills = _drill(original, in_trial(settings, tag), understand, say)
+        except KeyboardInterrupt:
+            drills, proven = (None, None), proven._replace(is_interrupted=True)
     measured = Measured(exposures, drills, baseline, time.monotonic() - began)
     return compose(original, candidates, proven, measured)
 
@@ -90,12 +97,19 @@ def _announce(
 ) -> None:
     name, size = original.unit.name.full, copies.size()
     each = f", each with a copy of {size / 1e6:.0f} MB of state" if size else ""
-    about_s = _USUAL_ROUNDS * _ROUND_S
+    most = wish.max_rounds + _MORE_ROUNDS
+    usual = min(_USUAL_ROUNDS, most)
+    about_s = usual * _ROUND_S
     say(
-        f"{name} is started under another name ({tag}), {_USUAL_ROUNDS} times or so and at most"
-        f" {wish.max_rounds} times{each}: about {about_s:.0f} s where a start and the exercises"
+        f"{name} is started under another name ({tag}), {usual} times or so and at most"
+        f" {most} times{each}: about {about_s:.0f} s where a start and the exercises"
         f" take {_ROUND_S:.0f} s"
     )
+    for path in find_in_homes(original):
+        say(
+            f"{path} is in a home directory, which ProtectHome=yes and DynamicUser=yes hide: they"
+            " will be rejected (see README, Install)"
+        )
     for command in wish.exercises:
         say(f"in each round: {command}")
     if not wish.exercises:
@@ -104,40 +118,48 @@ def _announce(
 
 def _find_baseline(runner: Runner, original: Original) -> Observation:
     """The service as it is, twice: what differs between the two differs by itself."""
-    first = runner.run(is_graceful=True)
+    first = runner.watch(start_limit_s=_start_limit(original), is_graceful=True)
     if first.error:
         raise NotifywrapError(_explain(original, first))
     for each in first.exercised:
         if each.status:
-            said = f": {each.last_line}" if each.last_line else ""
+            said = f": {tidy(each.last_line)}" if each.last_line else ""
             raise NotifywrapError(
                 f"exercise {each.command!r} ends with {each.status} before anything is taken away"
                 f"{said}"
             )
-    second = runner.run()
+    second = runner.watch(start_limit_s=_start_limit(original))
     same_log = first._replace(warnings=second.warnings)
     reasons = [each for each in compare(same_log, second) if each.is_hard]
     if reasons:
         raise NotifywrapError(
             f"{original.unit.name.full} is not the same when it is started twice, so nothing can be"
-            f" learned from trying: {reasons[0].text}"
+            f" learned from trying: {reasons[0].full}"
         )
-    return second._replace(
+    return widen(second, first)._replace(
         warnings=first.warnings + second.warnings,
-        ready_s=max(first.ready_s, second.ready_s),
-        burst_s=max(first.burst_s, second.burst_s),
-        burst_lost=max(first.burst_lost, second.burst_lost),
+        connects=tuple(sorted({*first.connects, *second.connects})),
+        peers=tuple(sorted({*first.peers, *second.peers})),
+        usage=add_usage(first.usage, second.usage),
     )
 
 
 def _explain(original: Original, seen: Observation) -> str:
     name = original.unit.name.full
-    hint = f" ({seen.denied[0]})" if seen.denied else ""
+    hint = f" ({seen.denied[0]})" if seen.denied and seen.denied[0] not in seen.error else ""
+    said = f"{name} does not work as it is: {seen.error}{hint}"
+    if not seen.denied and "no such file" not in seen.error.lower():
+        return said
     return (
-        f"{name} does not work as it is: {seen.error}{hint}. Everything but its StateDirectory= and"
-        " what ReadWritePaths= names is read-only here, and /tmp is its own: --copy PATH for a path"
-        " that it writes to"
+        f"{said}. Everything but its StateDirectory= and what ReadWritePaths= names is read-only"
+        " here, and /tmp is its own: --copy PATH for a path that it writes to"
     )
+
+
+def _start_limit(original: Original) -> float:
+    """What the unit gives it, within reason: one that never gets ready must not last for ever."""
+    span = original.unit.span("TimeoutStartSec", default=_START_LIMIT_S)
+    return min(span or _MOST_START_LIMIT_S, _MOST_START_LIMIT_S)
 
 
 def _drill(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from notifywrap.harden.model import Observation
 
-__all__ = ["Reason", "compare", "normalise"]
+__all__ = ["Reason", "compare", "normalise", "tidy", "widen"]
 
 # For figures that vary by themselves: a factor, and a difference below which no factor counts.
 # Wide, because a directive that slows a service does so by far: the short queue of ProcSubset=pid
@@ -32,24 +32,73 @@ _VARIABLE = (
     (re.compile(r"\s+"), " "),
 )
 
+_OF_THE_RUN = (
+    (re.compile(r"notifywrap-harden-[0-9a-f]+(-copy-\d+)?"), "COPY"),
+    (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    (
+        re.compile(
+            r"\[?(\d{4}[-/]\d\d[-/]\d\d[T ])?\d\d:\d\d:\d\d([.,]\d+)?"
+            r" ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,4})?\]?"
+        ),
+        "",
+    ),
+    (re.compile(r"\[\d+\]|\b\d+#\d+:|\bpid[ =:]*\d+"), ""),
+    (re.compile(r"\s+"), " "),
+)
+
 
 class Reason(NamedTuple):
     """One way in which a round was worse.
 
-    is_hard  it cannot be chance; other reasons count when they are seen twice
+    text      the same whenever it is seen, so that the result is
+    is_hard   it cannot be chance; other reasons count when they are seen twice
+    figures   what was measured
+    is_timed  it is about time, of which a busy machine has less
     """
 
     text: str
     is_hard: bool = True
+    figures: str = ""
+    is_timed: bool = False
+
+    @property
+    def full(self) -> str:
+        """For who watches."""
+        return f"{self.text} ({self.figures})" if self.figures else self.text
 
 
 def compare(baseline: Observation, seen: Observation) -> tuple[Reason, ...]:
     """Every way in which *seen* is worse than *baseline*; () when it is as good."""
     if seen.error:
         denied = [line for line in seen.denied if line not in seen.error]
-        return (Reason(seen.error + (f" ({denied[0]})" if denied else "")),)
+        return (Reason(tidy(seen.error + (f" ({denied[0]})" if denied else ""))),)
     found = [*_exercised(baseline, seen), *_backlogs(baseline, seen), *_warned(baseline, seen)]
     return (*found, *_slower(baseline, seen), *_changed(baseline, seen))
+
+
+def widen(baseline: Observation, other: Observation) -> Observation:
+    """*baseline* with times as long as those of another run of the same: what varies by itself is
+    nobody's doing."""
+    if other.error:
+        return baseline
+    exercised = tuple(
+        was._replace(duration_s=max(was.duration_s, now.duration_s))
+        for was, now in zip(baseline.exercised, other.exercised, strict=True)
+    )
+    burst = (max(both) for both in zip(baseline.burst_s, other.burst_s, strict=False))
+    return baseline._replace(
+        exercised=exercised,
+        ready_s=max(baseline.ready_s, other.ready_s),
+        burst_s=tuple(burst),
+        burst_lost=max(baseline.burst_lost, other.burst_lost),
+    )
+
+
+def tidy(line: str) -> str:
+    """A log line for people, without what is another at each run: times, pids, names of ours."""
+    for pattern, word in _OF_THE_RUN:
+        line = pattern.sub(word, line)
+    return line.strip()
 
 
 def normalise(line: str) -> str:
@@ -62,11 +111,12 @@ def normalise(line: str) -> str:
 def _exercised(baseline: Observation, seen: Observation) -> Iterator[Reason]:
     for was, now in zip(baseline.exercised, seen.exercised, strict=False):
         if now.status != was.status:
-            said = f": {now.last_line}" if now.last_line else ""
+            said = f": {tidy(now.last_line)}" if now.last_line else ""
             yield Reason(f"exercise {now.command!r} ended with {now.status}{said}")
         elif _exceeds(now.duration_s, was.duration_s, _EXERCISE):
             took = f"{now.duration_s:.2f} s instead of {was.duration_s:.2f} s"
-            yield Reason(f"exercise {now.command!r} took {took}", is_hard=False)
+            text = f"exercise {now.command!r} took much longer"
+            yield Reason(text, is_hard=False, figures=took, is_timed=True)
 
 
 def _backlogs(baseline: Observation, seen: Observation) -> Iterator[Reason]:
@@ -78,34 +128,37 @@ def _backlogs(baseline: Observation, seen: Observation) -> Iterator[Reason]:
             now = lengths[address]
             yield Reason(f"the queue of {address} is {now} connections long instead of {was}")
     if seen.burst_lost > baseline.burst_lost:
-        yield Reason(f"{seen.burst_lost} connections of a burst were lost", is_hard=False)
+        lost = f"{seen.burst_lost} instead of {baseline.burst_lost}"
+        yield Reason("connections of a burst were lost", is_hard=False, figures=lost, is_timed=True)
 
 
 def _warned(baseline: Observation, seen: Observation) -> Iterator[Reason]:
     known = {normalise(line) for line in baseline.warnings}
     for line in dict.fromkeys(seen.warnings):
         if normalise(line) not in known:
-            yield Reason(f"its log says: {line.strip()}")
+            yield Reason(f"its log says: {tidy(line)}")
 
 
 def _slower(baseline: Observation, seen: Observation) -> Iterator[Reason]:
     for what, was, now in zip(("median", "worst"), baseline.burst_s, seen.burst_s, strict=False):
         if _exceeds(now, was, _LATENCY):
             took = f"{now * 1e3:.0f} ms instead of {was * 1e3:.0f} ms"
-            yield Reason(f"a connection of a burst took {took} ({what})", is_hard=False)
+            text = f"the {what} connection of a burst took much longer"
+            yield Reason(text, is_hard=False, figures=took, is_timed=True)
     if _exceeds(seen.ready_s, baseline.ready_s, _READY):
         took = f"{seen.ready_s:.1f} s instead of {baseline.ready_s:.1f} s"
-        yield Reason(f"it was ready after {took}", is_hard=False)
+        yield Reason("it was ready much later", is_hard=False, figures=took, is_timed=True)
 
 
 def _changed(baseline: Observation, seen: Observation) -> Iterator[Reason]:
     share, least = _THREADS
     lost = baseline.threads - seen.threads
     if lost >= least and seen.threads < share * baseline.threads:
-        yield Reason(f"it has {seen.threads} threads instead of {baseline.threads}", is_hard=False)
+        counts = f"{seen.threads} instead of {baseline.threads}"
+        yield Reason("it has lost threads", is_hard=False, figures=counts)
     if _exceeds(seen.rss_bytes, baseline.rss_bytes, _MEMORY):
         sizes = f"{seen.rss_bytes / 1e6:.0f} MB instead of {baseline.rss_bytes / 1e6:.0f} MB"
-        yield Reason(f"it takes {sizes} of memory", is_hard=False)
+        yield Reason("it takes much more memory", is_hard=False, figures=sizes)
 
 
 def _exceeds(now: float, was: float, limit: tuple[float, float]) -> bool:

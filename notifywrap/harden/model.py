@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Candidate", "Exercised", "Observation", "Pick", "Setting", "Socket", "Tier", "Trial"]
+__all__ = [
+    "Candidate",
+    "Exercised",
+    "Observation",
+    "Pick",
+    "Process",
+    "Setting",
+    "Socket",
+    "Tier",
+    "Trial",
+    "Usage",
+]
 
 
 class Setting(NamedTuple):
-    """One line of a unit file. An empty value resets the list."""
+    """One line of a unit file. An empty value resets the list.
+
+    --jail is a key as well: its values become one line in the end.
+    """
 
     key: str
     value: str
@@ -40,12 +54,14 @@ class Candidate(NamedTuple):
     why       what it takes from an intruder, in a few words (the comment in the drop-in)
     tiers     strongest first; the first that the service stands is kept
     is_risky  tried alone: it often breaks a service, or breaks it quietly
+    group     of harmless ones that are tried together, after the large group without a name
     """
 
     name: str
     why: str
     tiers: tuple[Tier, ...]
     is_risky: bool = False
+    group: str = ""
 
 
 class Pick(NamedTuple):
@@ -75,6 +91,36 @@ class Exercised(NamedTuple):
     last_line: str
 
 
+class Process(NamedTuple):
+    """What a process of the service was seen to do.
+
+    executed  programs, in order, with their loaders and interpreters
+    opened    files and directories, since it executed the last of them
+    """
+
+    pid: int
+    parent: int
+    executed: tuple[str, ...]
+    opened: tuple[str, ...]
+
+
+class Usage(NamedTuple):
+    """What the service was seen to use. Sorted.
+
+    opened    by any of its processes, notifywrap included; what they execute as well
+    own       by the target and its children alone
+    programs  that the target's children execute, the target's own left out
+    forks     does the target start processes?
+    has_unix  has it an AF_UNIX socket with a name?
+    """
+
+    opened: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    forks: bool = False
+    has_unix: bool = False
+
+
 class Observation(NamedTuple):
     """What was seen of the service in one round; of the baseline's all else is judged by.
 
@@ -91,6 +137,8 @@ class Observation(NamedTuple):
     exercised    in the order of the options
     code         files that its processes execute, libraries as well
     connects     TCP ports that it seems to have connected to
+    peers        addresses of other machines that it seems to have connected to
+    usage        what it was seen to use; of the baseline alone
     """
 
     error: str = ""
@@ -105,3 +153,5 @@ class Observation(NamedTuple):
     exercised: tuple[Exercised, ...] = ()
     code: tuple[str, ...] = ()
     connects: tuple[int, ...] = ()
+    peers: tuple[str, ...] = ()
+    usage: Usage = Usage()

@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING
 from notifywrap.probes.sockets import open_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "find_backlogs",
+    "find_child",
     "find_code",
     "find_denials",
+    "find_last_words",
     "find_pids",
     "find_warnings",
+    "has_named_socket",
     "measure",
     "read_log",
 ]
 
 _HIERARCHIES = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
+_MOST_LINES, _LOG_LIMIT_S = 20_000, 3.0
+# Said by systemd's own process before it becomes the service: DynamicUser= moves directories.
+_OF_SYSTEMD = "Apparently, service previously had DynamicUser="
+_MISSING = "stopped before it was ready: "
 # Words of loggers for what is at least a warning, in most formats that daemons write.
 _TROUBLE = re.compile(
     r"(?i)\b(warn(ing)?|wrn|error|err|fatal|ftl|critical|crit|panic|emerg|alert|denied|failed"
@@ -89,16 +96,46 @@ def find_backlogs(pids: Iterable[int]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(found.items()))
 
 
-def read_log(unit: str) -> list[str]:
-    """What the unit has said, in order; systemd's own lines about it are left out."""
-    subprocess.run(["journalctl", "--sync"], stdin=subprocess.DEVNULL, check=False)
-    done = subprocess.run(
-        ["journalctl", "-q", "--no-pager", "-o", "cat", f"_SYSTEMD_UNIT={unit}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    return done.stdout.decode("utf-8", "replace").splitlines()
+def find_child(pid: int) -> int:
+    """The first that a process has started of those that still run; itself when there is none."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return int((file.read().split() or [str(pid)])[0])
+    except OSError:
+        return pid  # it has ended
+
+
+def has_named_socket(pids: Iterable[int]) -> bool:
+    """Has one of them an AF_UNIX socket with a name? Pairs and clients have none."""
+    inodes = {str(inode) for pid in pids for inode in _socket_inodes(pid)}
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
+        lines = [line.split() for line in file]
+    return any(len(fields) > 7 and fields[6] in inodes for fields in lines)
+
+
+def read_log(unit: str, since: float) -> list[str]:
+    """What the unit has said since then (a time of day), in order; the last of it, if that is a
+    lot. systemd's own lines about it are left out."""
+    words = [f"--since=@{since:.6f}", f"--lines={_MOST_LINES}", f"_SYSTEMD_UNIT={unit}"]
+    _journalctl("--sync")
+    lines = _journalctl("-q", "--no-pager", "-o", "cat", *words).splitlines()
+    return [line for line in lines if not line.startswith(_OF_SYSTEMD)]
+
+
+def _journalctl(*words: str) -> str:
+    """What it says; of a service that never stops talking what has been said by then."""
+    try:
+        done = subprocess.run(
+            ["journalctl", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LOG_LIMIT_S,
+            check=False,
+        )
+        out = done.stdout
+    except subprocess.TimeoutExpired as error:
+        out = error.stdout or b""
+    return out.decode("utf-8", "replace")
 
 
 def find_warnings(lines: Iterable[str]) -> tuple[str, ...]:
@@ -109,6 +146,22 @@ def find_warnings(lines: Iterable[str]) -> tuple[str, ...]:
 def find_denials(lines: Iterable[str]) -> tuple[str, ...]:
     """Those that say that something was not allowed."""
     return tuple(dict.fromkeys(line.strip() for line in lines if _DENIED.search(line)))
+
+
+def find_last_words(lines: Sequence[str]) -> str:
+    """The line that tells most of why it has ended: the last that says that something was not
+    allowed, or tells of trouble, or the last at all; those of notifywrap only if there are no
+    others, or when it says what it has waited for in vain."""
+    plain = [line.strip() for line in lines if line.strip()]
+    own = [line for line in plain if not line.startswith("notifywrap:")]
+    missing = [line for line in plain if _MISSING in line]
+    if missing:
+        return missing[-1].removeprefix("notifywrap: ")
+    for pattern in (_DENIED, _TROUBLE, re.compile("")):
+        found = [line for line in own if pattern.search(line)]
+        if found:
+            return found[-1]
+    return plain[-1].removeprefix("notifywrap: ") if plain else ""
 
 
 def _socket_inodes(pid: int) -> set[int]:

@@ -7,10 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Progress", "format_bar"]
+__all__ = ["Progress", "format_bar", "shorten"]
 
+_NAMED = 4
 _WIDTH = 24  # characters of the bar
 
 
@@ -20,6 +21,13 @@ def format_bar(done: int, of: int, left_s: float, exposure: float | None) -> str
     bar = "#" * filled + "-" * (_WIDTH - filled)
     score = "" if exposure is None else f", exposure {exposure:g}"
     return f"[{bar}] round {done} of about {of}, {left_s:.0f} s left{score}"
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    if len(names) <= _NAMED + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
 
 
 class Progress:

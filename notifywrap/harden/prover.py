@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from notifywrap.harden.judgement import compare
-from notifywrap.harden.progress import format_bar
+from notifywrap.harden.jailrules import join_jail
+from notifywrap.harden.judgement import compare, widen
+from notifywrap.harden.progress import format_bar, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ __all__ = ["Proven", "Prover"]
 
 _MOST_TAKEN_BACK = 5  # if the result does not pass
 _LEAST_LIMIT_S = 5.0
+_FIRST_ROUND_S = 2.0  # a guess
 
 
 class Proven(NamedTuple):
@@ -68,15 +70,15 @@ class Prover:
 
     def prove(self, search: Search) -> Proven:
         """Search until nothing is left to try or ctrl-C is pressed, then prove what was kept."""
-        is_interrupted = False
+        is_interrupted = is_verified = False
+        taken_back: list[tuple[Pick, tuple[str, ...]]] = []
+        kept = search.kept
         try:
             self._search(search)
+            kept, taken_back, is_verified = self._verify(search.kept)
         except KeyboardInterrupt:
-            is_interrupted = True  # what is kept has passed as a whole, so it may be used
-        kept, is_verified = search.kept, False
-        taken_back: list[tuple[Pick, tuple[str, ...]]] = []
-        if not is_interrupted:
-            kept, taken_back, is_verified = self._verify(kept)
+            # What is kept has passed as a whole, so it may be used.
+            kept, is_interrupted = search.kept, True
         rejected = [*[(each.pick, each.reasons) for each in search.rejected], *taken_back]
         return Proven(
             kept, tuple(rejected), search.untried, self.rounds, is_verified, is_interrupted
@@ -86,11 +88,16 @@ class Prover:
         while (trial := search.next()) is not None:
             self._show(search, trial)
             began = time.monotonic()
-            reasons = self._try(trial.picks)
+            seen = self._observe(trial.picks)
+            reasons = compare(self._baseline, seen)
+            if not trial.new:  # it has passed before: its times are those of the service
+                self._baseline = widen(self._baseline, seen)
             took_s = time.monotonic() - began
             search.tell(reasons)
-            what = ", ".join(each.name for each in trial.new)
-            said = "kept" if not reasons else f"rejected: {reasons[0].text}"
+            what = shorten([each.name for each in trial.new]) or "what is kept, to compare"
+            said = f"rejected: {reasons[0].full}" if reasons else "kept"
+            if not trial.new:
+                said = f"slow as well: {reasons[0].full}" if reasons else "is as it was"
             self._progress.tell(f"round {self.rounds} ({took_s:.1f} s): {what}: {said}")
 
     def _verify(
@@ -112,27 +119,30 @@ class Prover:
         return kept, taken_back, False
 
     def _try(self, picks: Sequence[Pick], *, is_graceful: bool = False) -> tuple[Reason, ...]:
+        return compare(self._baseline, self._observe(picks, is_graceful=is_graceful))
+
+    def _observe(self, picks: Sequence[Pick], *, is_graceful: bool = False) -> Observation:
         self.rounds += 1
-        seen = self._runner.run(
+        return self._runner.run(
             self.settings(picks),
             self.sockets(picks),
             start_limit_s=self._limit_s,
             is_graceful=is_graceful,
         )
-        return compare(self._baseline, seen)
 
     def _show(self, search: Search, trial: Trial) -> None:
         left = search.rounds_left
-        round_s = (time.monotonic() - self._began) / max(self.rounds, 1)
+        took_s = time.monotonic() - self._began
+        round_s = took_s / self.rounds if self.rounds else _FIRST_ROUND_S
         exposure = self._measure(self.settings(trial.kept))
         bar = format_bar(self.rounds + 1, self.rounds + left, left * round_s, exposure)
-        self._progress.draw(bar, ", ".join(each.name for each in trial.new))
+        self._progress.draw(bar, shorten([each.name for each in trial.new]))
 
     def settings(self, picks: Sequence[Pick]) -> tuple[Setting, ...]:
         """The lines of these picks, in the order of the candidates, whenever each was kept."""
         places = {name: number for number, name in enumerate(self._candidates)}
         ordered = sorted(picks, key=lambda pick: places[pick.name])
-        return tuple(line for each in ordered for line in self._tier(each).settings)
+        return join_jail(line for each in ordered for line in self._tier(each).settings)
 
     def sockets(self, picks: Sequence[Pick]) -> tuple[Socket, ...]:
         return tuple(one for each in picks for one in self._tier(each).sockets)

@@ -6,11 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from notifywrap.errors import NotifywrapError
+from notifywrap.harden.progress import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["format_summary", "write_files"]
+__all__ = ["format_files", "format_next", "format_summary", "write_files"]
+
+_UNITS = "/etc/systemd/system"
 
 _MOST_REJECTED = 12  # lines for people; the drop-in has them all
 
@@ -29,12 +32,24 @@ def format_summary(document: Mapping[str, Any]) -> list[str]:
         reason = (rejected["reasons"] or ["no reason was seen"])[0]
         lines.append(f"rejected {rejected['name']}: {reason}")
     if document["untried"]:
-        lines.append(f"not tried: {', '.join(document['untried'])} (see --max-rounds)")
+        lines.append(f"not tried: {shorten(document['untried'])} (see --max-rounds)")
     if document["interrupted"]:
         lines.append("interrupted: what was proven until then is kept")
     elif not document["verified"]:
         lines.append("the result did not pass when it was tried once more: do not use it as it is")
     return lines
+
+
+def format_files(document: Mapping[str, Any]) -> str:
+    """The files with their names, as `systemctl cat` shows them."""
+    files = document["files"].items()
+    return "\n".join(f"# {_UNITS}/{name}\n{text}" for name, text in files)
+
+
+def format_next(document: Mapping[str, Any]) -> str:
+    """What to do with files that have been written."""
+    unit = document["unit"]
+    return f"next: systemctl daemon-reload; systemctl restart {unit}; notifywrap drill {unit}"
 
 
 def write_files(document: Mapping[str, Any], directory: str) -> list[str]:
@@ -43,6 +58,8 @@ def write_files(document: Mapping[str, Any], directory: str) -> list[str]:
     Raises NotifywrapError, and has written none, when one of them is there with another text.
     """
     wanted = {os.path.join(directory, name): text for name, text in document["files"].items()}
+    # What needs the others comes last: whoever is killed in between leaves a service as it was.
+    wanted = dict(sorted(wanted.items(), key=lambda each: each[0].endswith(".conf")))
     for path, text in wanted.items():
         if _read(path) not in ("", text):
             raise NotifywrapError(f"--output: {path!r} is there already and differs; none written")

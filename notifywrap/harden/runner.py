@@ -9,19 +9,25 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.harden.burst import connect_at_once
-from notifywrap.harden.connections import find_ports, read_table
+from notifywrap.harden.connections import find_peers, find_ports, read_table
+from notifywrap.harden.guarded import TOO_LONG, run_guarded, see_copies
+from notifywrap.harden.learned import read_usage
 from notifywrap.harden.model import Exercised, Observation
 from notifywrap.harden.observe import (
     find_backlogs,
+    find_child,
     find_code,
     find_denials,
+    find_last_words,
     find_pids,
     find_warnings,
+    has_named_socket,
     measure,
     read_log,
 )
 from notifywrap.harden.sweeper import UNITS, end_units
-from notifywrap.harden.trial import compose
+from notifywrap.harden.trial import compose, places_of, root_of
+from notifywrap.harden.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Runner", "explain_status"]
 
 SOAK_S = 0.6  # in which it has to stay well: the prototype found nothing more with longer ones
-_STATES = ("Result", "ExecMainCode", "ExecMainStatus", "ActiveState", "StatusText", "NRestarts")
-_CONTROL = ("ControlGroup", "ActiveState", "SubState", "MainPID")
+_STATES = ("Result", "ExecMainCode", "ExecMainStatus", "StatusText")
+_CONTROL = ("ControlGroup", "ActiveState", "MainPID")
 # systemd.exec(5), PROCESS EXIT CODES
 _MEANINGS = {
     200: "200/CHDIR: its working directory is not there",
@@ -46,6 +52,14 @@ _MEANINGS = {
     228: "228/SECCOMP: the filter cannot be set",
     238: "238/STATE_DIRECTORY: cannot be made",
     243: "243/CREDENTIALS: cannot be loaded",
+}
+
+# systemd.service(5), $SERVICE_RESULT
+_RESULTS = {
+    "success": "it has ended by itself",
+    "protocol": "it has ended, or gone into the background, before it was ready",
+    "timeout": "it was not ready in time",
+    "watchdog": "its watchdog fired",
 }
 
 
@@ -69,7 +83,8 @@ class Runner:
     def __init__(self, original: Original, tag: str, common: Round, copies: Copies) -> None:
         self._original, self._tag = original, tag
         self._common, self._copies = common, copies
-        self._number = 0
+        self._pids = (0, 0)  # of the last round: the main process, and the target
+        self._has_unix = self._has_children = False
 
     def run(
         self,
@@ -84,12 +99,11 @@ class Runner:
         is_graceful  it has to stop as systemd asks it to
         """
         self._copies.renew()
-        self._number += 1
-        # Each round has a name of its own: the journal's lines, and what systemd remembers.
         unit = f"{self._tag}.service"
         texts = compose(
             self._original, self._tag, settings, sockets, self._common.copies, start_limit_s
         )
+        os.makedirs(root_of(self._tag), exist_ok=True)  # the sweeper removes it
         try:
             for name, text in texts.items():
                 with open(f"{UNITS}/{name}", "w", encoding="utf-8") as file:
@@ -99,31 +113,43 @@ class Runner:
         finally:
             end_units(self._tag)
 
+    def watch(self, start_limit_s: float, *, is_graceful: bool = False) -> Observation:
+        """One round of the service as it is, in which is seen what it uses."""
+        with Watch(f"{self._tag}.service") as watch:
+            seen = self.run(start_limit_s=start_limit_s, is_graceful=is_graceful)
+            processes = watch.processes()
+        own = [path for each in self._common.copies for path in places_of(each)]
+        usage = read_usage(processes, *self._pids, own)._replace(has_unix=self._has_unix)
+        if not processes:  # the kernel does not tell: what it has mapped is known all the same
+            usage = usage._replace(own=seen.code, forks=self._has_children)
+        return seen._replace(usage=usage)
+
     def _observe(self, unit: str, *, is_graceful: bool) -> Observation:
-        known, table = len(read_log(unit)), read_table()
+        table, since = read_table(), time.time()
         began = time.monotonic()
         started = _systemctl("start", unit)
         ready_s = time.monotonic() - began
         if started.returncode != 0:
-            return _failed(unit, known, "it does not start", ready_s)
+            return _failed(unit, since, "it does not start", ready_s)
         time.sleep(SOAK_S)  # not for an event: for the absence of one
-        exercised = tuple(self._exercise(each, unit) for each in self._common.exercises)
+        exercised = tuple(self._exercise(each) for each in self._common.exercises)
         state = _show(unit, *_CONTROL)
         if state["ActiveState"] != "active":
-            return _failed(unit, known, "it does not stay up", ready_s)
+            return _failed(unit, since, "it does not stay up", ready_s)
         pids = find_pids(state["ControlGroup"])
+        self._look_at(int(state["MainPID"]), pids)
         threads, rss_bytes = measure(pids)
         backlogs = find_backlogs(pids)
-        connects = find_ports(table, read_table(), _ports(backlogs))
-        burst_s, lost = connect_at_once(_ports(backlogs))
+        ports, tried = _ports(backlogs), read_table()
+        burst_s, lost = connect_at_once(ports)
         code = find_code(pids)
-        warnings = find_warnings(read_log(unit)[known:])
+        warnings = find_warnings(read_log(unit, since))
         if is_graceful:
             _systemctl("stop", unit)
             if _show(unit, *_STATES)["Result"] != "success":
-                return _failed(unit, known, "it does not stop as it should", ready_s)
+                return _failed(unit, since, "it does not stop as it should", ready_s)
         return Observation(
-            denied=find_denials(read_log(unit)[known:]),
+            denied=find_denials(read_log(unit, since)),
             ready_s=ready_s,
             backlogs=backlogs,
             warnings=warnings,
@@ -133,29 +159,27 @@ class Runner:
             burst_lost=lost,
             exercised=exercised,
             code=code,
-            connects=connects,
+            connects=find_ports(table, tried, ports),
+            peers=find_peers(table, tried, ports),
         )
 
-    def _exercise(self, command: str, unit: str) -> Exercised:
+    def _look_at(self, main: int, pids: Sequence[int]) -> None:
+        is_wrapped = self._original.subject.is_ours or not self._original.is_notify
+        target = find_child(main) if is_wrapped else main
+        others = [pid for pid in pids if pid not in (main, target)]
+        self._pids = (main, target)
+        self._has_unix = has_named_socket([target, *others])
+        self._has_children = bool(others)
+
+    def _exercise(self, command: str) -> Exercised:
         began = time.monotonic()
-        with subprocess.Popen(
-            ["sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "NOTIFYWRAP_UNIT": unit},
-            start_new_session=True,
-        ) as process:
-            try:
-                out, _ = process.communicate(timeout=self._common.exercise_timeout_s)
-                status = process.returncode
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                out, status = b"it took too long (--exercise-timeout)", 124
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-        lines = out.decode("utf-8", "replace").strip().splitlines()
+        limit_s = self._common.exercise_timeout_s
+        status, out = run_guarded(
+            see_copies(command, self._common.copies), self._tag, limit_s=limit_s
+        )
+        lines = out.strip().splitlines()
+        if status == TOO_LONG:
+            lines.append(f"it took more than {limit_s:g} s (see --exercise-timeout)")
         return Exercised(command, status, time.monotonic() - began, lines[-1] if lines else "")
 
 
@@ -168,19 +192,19 @@ def explain_status(state: dict[str, str]) -> str:
         return f"killed by {name}" + (" (the system call filter)" if name == "SIGSYS" else "")
     if result == "exit-code":
         return _MEANINGS.get(status, f"exit status {status}")
-    return {"timeout": "it was not ready in time", "watchdog": "its watchdog fired"}.get(
-        result, f"result {result}"
-    )
+    return _RESULTS.get(result, f"result {result}")
 
 
-def _failed(unit: str, known: int, what: str, ready_s: float) -> Observation:
+def _failed(unit: str, since: float, what: str, ready_s: float) -> Observation:
     state = _show(unit, *_STATES)
-    lines = read_log(unit)[known:]
-    denied = find_denials(lines)
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    told = state.get("StatusText") or said
-    words = [f"{what}: {explain_status(state)}", *([repr(told)] if told else [])]
-    return Observation(error=", ".join(words), denied=denied, ready_s=ready_s)
+    lines = read_log(unit, since)
+    said = find_last_words(lines)
+    # After a time-out STATUS is about its end, and not about what was missing.
+    told = [repr(state["StatusText"])] if state["StatusText"] and "ready: " not in said else []
+    if said and said not in state["StatusText"]:
+        told.append(f"its log says: {said}")
+    error = ", ".join([f"{what}: {explain_status(state)}", *told])
+    return Observation(error=error, denied=find_denials(lines), ready_s=ready_s)
 
 
 def _ports(backlogs: Sequence[tuple[str, int]]) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,8 @@ from notifywrap.drill.report import count_allowed
 from notifywrap.drill.run import run_drill
 from notifywrap.drill.service import read_unit
 from notifywrap.drill.table import NAMED
+from notifywrap.harden.guarded import run_guarded
+from notifywrap.harden.sweeper import PLACE
 from notifywrap.unitfile.findings import Subject
 
 if TYPE_CHECKING:
@@ -32,29 +33,22 @@ class Drilled(NamedTuple):
     names: tuple[str, ...]
 
 
-def measure_exposure(name: str, text: str) -> float | None:
+def measure_exposure(name: str, text: str, tag: str) -> float | None:
     """What `systemd-analyze security` says of the unit with this text: 0.0 is tight, 9.6 is open.
 
     None where it cannot say: it judges files, not loaded units, since systemd 250.
+    tag  what is written for it begins with that, to be swept
     Source: systemd-analyze(1), --offline=.
     """
-    with tempfile.TemporaryDirectory(prefix="notifywrap-harden-") as home:
+    with tempfile.TemporaryDirectory(prefix=f"{tag}-", dir=PLACE) as home:
         path = os.path.join(home, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-        try:
-            done = subprocess.run(
-                ["systemd-analyze", "security", "--offline=yes", "--no-pager", path],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
-                timeout=_LIMIT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-    found = _OVERALL.search(done.stdout)
+        words = ["systemd-analyze", "security", "--offline=yes", "--no-pager", path]
+        # Guarded, as it has a temporary directory of its own.
+        settings = ["LC_ALL=C.UTF-8", f"TMPDIR={home}"]
+        _, said = run_guarded(["env", *settings, *words], tag, limit_s=_LIMIT_S)
+    found = _OVERALL.search(said)
     return float(found[1]) if found else None
 
 

@@ -19,12 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Rejection", "Search"]
 
+_MOST_EXCUSES = 5  # a machine that is always busy can tell nothing of time
+
 
 class Rejection(NamedTuple):
     """A tier that the service does not stand, and what was seen."""
 
     pick: Pick
     reasons: tuple[str, ...]
+
+
+def _order(candidates: Sequence[Candidate]) -> list[tuple[Pick, ...]]:
+    """The large group first, then the risky ones and the other groups as they come."""
+    groups: dict[str, list[Pick]] = {"": []}
+    for each in candidates:
+        groups.setdefault(each.name if each.is_risky else each.group, []).append(Pick(each.name))
+    return [tuple(group) for group in groups.values() if group]
 
 
 class Search:
@@ -44,12 +54,11 @@ class Search:
         self._kept = list(guard)
         held = {pick.name for pick in guard}
         free = [each for each in candidates if each.name not in held]
-        harmless = tuple(Pick(each.name) for each in free if not each.is_risky)
-        self._queue = [harmless] if harmless else []
-        self._queue += [(Pick(each.name),) for each in free if each.is_risky]
+        self._queue = _order(free)
         self._rejected: list[Rejection] = []
         self._failed: dict[frozenset[Pick], tuple[str, ...]] = {}
-        self._is_second_time = False
+        self._is_second_time = self._is_control = False
+        self._excuses = 0
         self.rounds = 0
 
     @property
@@ -73,6 +82,8 @@ class Search:
 
     def next(self) -> Trial | None:
         """What to try now; None at the end."""
+        if self._is_control and self._queue and self.rounds < self._most:
+            return Trial(self.kept, ())
         while self._queue and self.rounds < self._most:
             group = self._queue[0]
             known = self._failed.get(self._set(group))
@@ -85,20 +96,42 @@ class Search:
     def tell(self, reasons: Sequence[Reason]) -> None:
         """What came of the trial that next() has returned; nothing for as good as the baseline.
 
-        Reasons that may be chance make next() ask for the same once more.
+        Reasons that may be chance make next() ask for the same once more, or, of a group, for its
+        halves, which is no more work. When they are about time, it asks for what has been kept
+        alone before: if that is slow as well, it is the machine, and nothing has been seen.
         """
         self.rounds += 1
-        if reasons and not self._is_second_time and not any(each.is_hard for each in reasons):
-            self._is_second_time = True
+        if self._is_control:
+            self._compare(reasons)
             return
+        is_hard = any(each.is_hard for each in reasons)
+        is_alone = len(self._queue[0]) == 1
+        if reasons and not is_hard and not self._is_second_time:
+            self._is_control = all(each.is_timed for each in reasons)
+            self._is_second_time = is_alone
+            if is_alone or self._is_control:
+                return
         self._is_second_time = False
+        self._excuses = 0
         group = self._queue.pop(0)
         if not reasons:
             self._kept += group
             return
-        said = tuple(each.text for each in reasons)
-        self._failed[self._set(group)] = said
+        # Where one is certain, the others may be chance.
+        said = tuple(each.text for each in reasons if each.is_hard or not is_hard)
+        if is_hard:
+            self._failed[self._set(group)] = said
         self._reject(group, said)
+
+    def _compare(self, reasons: Sequence[Reason]) -> None:
+        """What has been kept alone was tried."""
+        self._is_control = False
+        if any(each.is_timed for each in reasons) and self._excuses < _MOST_EXCUSES:
+            self._excuses += 1
+            self._is_second_time = False
+        elif len(self._queue[0]) > 1:
+            self._excuses = 0
+            self._reject(self._queue.pop(0), ())
 
     def _set(self, group: Sequence[Pick]) -> frozenset[Pick]:
         return frozenset([*self._kept, *group])

@@ -11,14 +11,19 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
-__all__ = ["UNITS", "Sweeper", "end_units"]
+__all__ = ["MARK", "PLACE", "UNITS", "Sweeper", "end_processes", "end_units"]
 
+MARK = "NOTIFYWRAP_UNIT"  # in the environment of what belongs to a round
 UNITS = "/run/systemd/system"
+PLACE = "/run"  # for what harden itself writes; what begins with the tag there is swept
+_LIMIT_S, _POLL_S = 5.0, 0.01
 _PLACES = ("/var/lib", "/var/cache", "/var/log", "/run")
 
 
@@ -62,8 +67,11 @@ class Sweeper:
         os.setsid()  # out of reach of the terminal's ctrl-C
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
+        # It ends when nobody has the other end any more: a child that has not yet become what it is
+        # to be has it, too.
         with os.fdopen(reading) as file:
             made = [line.strip() for line in file]
+        end_processes(self._tag)
         end_units(self._tag)
         for place in _PLACES:
             for base in (place, f"{place}/private"):
@@ -79,11 +87,59 @@ def end_units(tag: str) -> None:
     names.sort(key=lambda name: not name.endswith(".socket"))
     if not names:
         return
+    _wait_for_exec(names)
     for words in (["stop", "--no-block"], ["kill", "--signal=KILL"], ["stop"]):
         _systemctl(*words, *names)
     for name in names:
         os.unlink(f"{UNITS}/{name}")
     _systemctl("reset-failed", *names)
+
+
+def _wait_for_exec(names: Sequence[str]) -> None:
+    """Until what starts has been set up: systemd's own process would leave its mount points in /tmp
+    if it were killed at that."""
+    limit = time.monotonic() + _LIMIT_S
+    words = ["systemctl", "show", "--property=MainPID,ControlPID", "--value", *names]
+    while time.monotonic() < limit:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if not any(_is_systemd(pid) for pid in done.stdout.split()):
+            return
+        time.sleep(_POLL_S)
+
+
+def _is_systemd(pid: str) -> bool:
+    try:
+        name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return False  # 0, or it has ended
+    return name in ("systemd", "systemd-executor")
+
+
+def end_processes(tag: str) -> None:
+    """End all that was started with $NOTIFYWRAP_UNIT of this tag, wherever it has gone since;
+    returns when there is nobody who could make files."""
+    limit = time.monotonic() + _LIMIT_S
+    while (pids := _find_marked(f"{MARK}={tag}".encode())) and time.monotonic() < limit:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has ended
+        time.sleep(_POLL_S)  # for processes that are not ours the kernel has no other way
+
+
+def _find_marked(mark: bytes) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if any(line.startswith(mark) for line in file.read().split(b"\0")):
+                    found.append(int(name))
+        except (OSError, ValueError):
+            pass  # not a process, or none any more
+    return found
 
 
 def _systemctl(*words: str) -> None:

@@ -13,18 +13,30 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.drill.throwaway import DIRECTORIES, rename, settle
 from notifywrap.errors import SpecError
+from notifywrap.harden.rootdirectory import KEY
 from notifywrap.unitfile.compose import quote
 from notifywrap.unitfile.findings import Subject
 from notifywrap.unitfile.unit import load, parse_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from notifywrap.harden.model import Setting, Socket
     from notifywrap.unitfile.findings import Understand
     from notifywrap.unitfile.unit import Unit
 
-__all__ = ["Copy", "Original", "compose", "find_copies", "merge", "read_command", "read_unit"]
+__all__ = [
+    "Copy",
+    "Original",
+    "compose",
+    "find_copies",
+    "in_trial",
+    "merge",
+    "places_of",
+    "read_command",
+    "read_unit",
+    "root_of",
+]
 
 _STOP_LIMIT_S = 30
 # When it runs, how often, and what happens then is the round's business; copies are made of the
@@ -88,6 +100,11 @@ def read_unit(subject: Subject) -> Original:
         raise SpecError(f"{unit.path}: not a service")
     if not subject.starts:
         raise SpecError(f"{unit.path}: has no ExecStart= that can be understood")
+    if unit.text("Type") == "forking":
+        raise SpecError(
+            f"{unit.path}: Type=forking: let it run in the foreground (Type=exec), or start it with"
+            " notifywrap --pidfile and Type=notify"
+        )
     for key in ("ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost"):
         for command, line in unit.commands(key):
             if set("+!") & set(command.prefixes) and not os.path.exists(_LAB):
@@ -95,6 +112,8 @@ def read_unit(subject: Subject) -> Original:
                     f"{line.path}:{line.line}: {key}= runs outside of the sandbox, and so on real"
                     " data: use --lab"
                 )
+    for command, line in unit.commands("ExecStart"):
+        _check_place(command.path, f"{line.path}:{line.line}: ExecStart=")
     return Original(subject, tuple(_find_sockets(unit)))
 
 
@@ -107,6 +126,8 @@ def read_command(
         raise SpecError(
             f"harden: {' '.join(command[:1])!r} is no program that can be executed here"
         )
+    for path in (_wrapper(), os.path.abspath(program)):
+        _check_place(path, "harden: ")
     words = [_wrapper(), *options, "--", os.path.abspath(program), *command[1:]]
     name = os.path.basename(program)
     text = (
@@ -117,6 +138,15 @@ def read_command(
         f"StateDirectory={name}\nWorkingDirectory=%S/{name}\n"
     )
     return Original(Subject(parse_unit(text, f"{name}.service"), understand), text=text)
+
+
+def _check_place(path: str, where: str) -> None:
+    for place in ("/tmp/", "/var/tmp/"):
+        if os.path.realpath(path).startswith(place):
+            raise SpecError(
+                f"{where}{path!r} is below {place[:-1]}, of which each round has one of its own:"
+                " install it elsewhere, in /usr/local for example"
+            )
 
 
 def find_copies(original: Original, tag: str, more: Iterable[str] = ()) -> tuple[Copy, ...]:
@@ -134,6 +164,12 @@ def find_copies(original: Original, tag: str, more: Iterable[str] = ()) -> tuple
         if not any(path == each or path.startswith(f"{each}/") for each in known):
             found.append(Copy(path, f"/var/lib/{tag}-copy-{number}", False))
     return tuple(found)
+
+
+def places_of(copy: Copy) -> tuple[str, ...]:
+    """Where a round sees it: systemd moves it below private/ for DynamicUser=."""
+    base, name = os.path.split(copy.copy)
+    return copy.path, os.path.realpath(copy.path), copy.copy, f"{base}/private/{name}"
 
 
 def compose(
@@ -172,13 +208,34 @@ def compose(
         "Restart=no",
         f"TimeoutStartSec={start_limit_s:.0f}",
         f"TimeoutStopSec={_STOP_LIMIT_S}",
-        *[f"{one.key}={_move(one.value, moves)}" for one in settings if one.section == "Service"],
+        *_tried(settings, tag, moves),
         # The guard, whatever is tried: no round writes to anything but its copies.
         "ProtectSystem=strict",
+        "ReadOnlyPaths=-+/run",  # writable again with ProtectKernelTunables= and others (252)
         "" if unit.text("PrivateTmp") == "disconnected" else "PrivateTmp=yes",
-        *[f"ReadWritePaths=-{_inside(each.path)}" for each in copies],
+        *[f"ReadWritePaths=-+{_inside(each.path)}" for each in copies],
     ]
     return {f"{tag}.service": "\n".join([*lines, ""]), **units}
+
+
+def _tried(
+    settings: Sequence[Setting], tag: str, moves: Sequence[tuple[str, str]]
+) -> Iterator[str]:
+    for one in in_trial(settings, tag):
+        # What it writes to is there already, as a copy.
+        is_there = one.key == "BindPaths" and ":" not in one.value
+        if one.section == "Service" and not is_there:
+            yield f"{one.key}={_move(one.value, moves)}"
+
+
+def in_trial(settings: Sequence[Setting], tag: str) -> list[Setting]:
+    """With a root directory that is there already, in place of the result's."""
+    return [one._replace(value=root_of(tag)) if one.key == KEY else one for one in settings]
+
+
+def root_of(tag: str) -> str:
+    """What stands for the root directory of the result, which is not there yet."""
+    return f"/run/{tag}-root"
 
 
 def _own_lines(original: Original, moves: Sequence[tuple[str, str]]) -> list[str]:

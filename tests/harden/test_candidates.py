@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifywrap.harden.candidates import GUARD, Facts, list_candidates
-from notifywrap.harden.restructure import list_restructurings
+from notifywrap.harden.jailrules import join_jail
+from notifywrap.harden.model import Usage
+from notifywrap.harden.restructure import Seen, list_restructurings
 from notifywrap.unitfile.sandbox import allows_call, allows_family
 from notifywrap.unitfile.unit import parse_unit
 
@@ -122,24 +124,67 @@ def test_a_user_of_its_own_is_offered_to_root_alone() -> None:
 
 
 def restructured(**changes: object) -> dict[str, Candidate]:
-    known = {
-        "can_jail": True, "ports": [80, 8080], "connects": [5432], "states": ["web"],
-        "inherits": False, "names": {80: "web"}, "filters_addresses": False,
-    }  # fmt: skip
-    offered = list_restructurings(**{**known, **changes})  # type: ignore[arg-type]
+    seen = Seen(
+        can_jail=True,
+        can_root=True,
+        ports=[80, 8080],
+        connects=[5432],
+        usage=Usage(("/etc/web/site.conf", "/usr/bin/web"), ("/etc/web/site.conf",)),
+        states=[("%S", "web")],
+        programs=["/usr/bin/web"],
+        names={80: "web"},
+    )
+    offered = list_restructurings(seen._replace(**changes))  # type: ignore[arg-type]
     return {each.name: each for each in offered}
 
 
+def jail(**changes: object) -> list[str]:
+    """The rules of the strongest jail."""
+    offered = restructured(**changes).values()
+    settings = [one for each in offered for one in each.tiers[0].settings]
+    lines = [one.value for one in join_jail(settings) if "NOTIFYWRAP_JAIL=" in one.value]
+    assert len(lines) < 2, "the last of them alone would count"
+    return "".join(lines).removeprefix("NOTIFYWRAP_JAIL=").split(",")
+
+
 def test_the_jail_names_what_was_seen() -> None:
-    """Ports that it listens on and connects to, and its own directory."""
-    rules = restructured()["jail"].tiers[0].settings[0].value
-    for rule in ("bind=80", "bind=8080", "connect=5432", "write=%S/web", "nofork"):
-        assert rule in rules.split(",")
-    assert "noconnect" in restructured(connects=[])["jail"].tiers[0].settings[0].value
+    """Ports that it listens on and connects to, its own directory, and what it has read."""
+    rules = ["bind=80", "bind=8080", "connect=5432", "write=-%S/web", "read=-/etc/web", "nofork"]
+    assert set(rules) <= set(jail())
+    assert "noconnect" in jail(connects=[])
+
+
+def test_no_rule_is_offered_that_was_seen_not_to_fit() -> None:
+    """Each would cost a round, and the group that it is in some more."""
+    usage = Usage(programs=("/usr/bin/convert",), forks=True, has_unix=True)
+    rules = jail(usage=usage)
+    assert "exec=-/usr/bin/convert" in rules
+    assert "nofork" not in rules
+    assert restructured(usage=usage)["--jail=nounix"].is_risky, "it may not miss its socket"
 
 
 def test_a_service_with_a_jail_keeps_its_own() -> None:
-    assert "jail" not in restructured(can_jail=False)
+    assert jail(can_jail=False) == [""]
+
+
+def test_a_root_of_its_own_has_what_was_seen_and_copies_are_not_in_it_twice() -> None:
+    """By name, never as a whole: else it hides nothing."""
+    narrow, wide = restructured()["RootDirectory"].tiers
+    bound = " ".join(one.value for one in narrow.settings if one.key == "BindReadOnlyPaths")
+    assert {"-/etc/web", "-/usr/bin/web", "/usr/lib"} <= set(bound.split())
+    assert not {"/etc", "/usr", "-/usr/bin", "/"} & set(bound.split())
+    assert any("/etc" in one.value.split() for one in wide.settings)
+    assert "RootDirectory" not in restructured(can_root=False)
+    assert "RootDirectory" not in restructured(usage=Usage()), "nothing was seen"
+
+
+def test_addresses_are_limited_to_peers_that_will_still_be_there() -> None:
+    """A name on the Internet leads elsewhere tomorrow."""
+    allowed = restructured(filters_addresses=True, peers=["10.0.0.7"])["IPAddressDeny"]
+    assert allowed.tiers[0].settings[1].value == "localhost 10.0.0.7"
+    public = ["10.0.0.7", "93.184.216.34"]
+    assert "IPAddressDeny" not in restructured(filters_addresses=True, peers=public)
+    assert "IPAddressDeny" not in restructured()
 
 
 def test_sockets_are_offered_for_low_ports_that_are_not_inherited() -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import socket
 
-from notifywrap.harden.connections import Connection, find_ports, parse_table, read_table
+from notifywrap.harden.connections import (
+    Connection,
+    find_peers,
+    find_ports,
+    parse_table,
+    read_table,
+)
 from tests.ports import free_port
 
 TABLE = """\
@@ -35,3 +41,12 @@ def test_a_connection_is_seen_after_its_end() -> None:
             pass
         server.accept()[0].close()
     assert port in find_ports(before, read_table(), own=[])
+
+
+def test_peers_are_other_machines_that_it_has_connected_to() -> None:
+    """Whoever has connected to it is a client, and this machine is allowed anyway."""
+    table = TABLE + (
+        "   3: 0708090A:D500 0100000A:1538 01 0 0 0 0 0 1 1\n"
+        "   4: 0708090A:2260 0200000A:D501 01 0 0 0 0 0 1 1\n"
+    )
+    assert find_peers(frozenset(), parse_table(table), own=[8800]) == ("10.0.0.1",)

@@ -14,6 +14,8 @@ from notifywrap.harden.trial import Copy
 if TYPE_CHECKING:
     from pathlib import Path
 
+TAG = "notifywrap-test-copies"
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -28,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_copy_is_the_same_and_the_original_is_not_touched(data: Path, tmp_path: Path) -> None:
     before = os.stat(data / "deep/file")
-    copies = Copies([Copy(str(data), str(tmp_path / "copy"), True)], is_empty=False)
+    copies = Copies([Copy(str(data), str(tmp_path / "copy"), True)], TAG, is_empty=False)
     copies.renew()
     (tmp_path / "copy/deep/file").write_text("changed")
     assert (data / "deep/file").read_text() == "content"
@@ -39,7 +41,7 @@ def test_a_copy_is_the_same_and_the_original_is_not_touched(data: Path, tmp_path
 
 def test_each_round_finds_a_fresh_one(data: Path, tmp_path: Path) -> None:
     """What one round wrote must not make the next one fail, or pass."""
-    copies = Copies([Copy(str(data), str(tmp_path / "copy"), True)], is_empty=False)
+    copies = Copies([Copy(str(data), str(tmp_path / "copy"), True)], TAG, is_empty=False)
     copies.renew()
     (tmp_path / "copy/left").write_text("by the round before")
     copies.renew()
@@ -52,7 +54,7 @@ def test_each_round_finds_a_fresh_one(data: Path, tmp_path: Path) -> None:
 def test_without_state_other_paths_are_empty_with_their_owner(data: Path, tmp_path: Path) -> None:
     """--state none: systemd makes its own directories; a path of --copy has to be there."""
     data.chmod(0o711)
-    copies = Copies([Copy(str(data), str(tmp_path / "copy"), False)], is_empty=True)
+    copies = Copies([Copy(str(data), str(tmp_path / "copy"), False)], TAG, is_empty=True)
     assert copies.size() == 0
     copies.renew()
     assert os.listdir(tmp_path / "copy") == []
@@ -61,6 +63,6 @@ def test_without_state_other_paths_are_empty_with_their_owner(data: Path, tmp_pa
 
 def test_a_copy_that_cannot_be_made_says_why(data: Path, tmp_path: Path) -> None:
     """A full disk, for one."""
-    copies = Copies([Copy(str(data), str(tmp_path / "missing/copy"), True)], is_empty=False)
+    copies = Copies([Copy(str(data), str(tmp_path / "missing/copy"), True)], TAG, is_empty=False)
     with pytest.raises(NotifywrapError, match=r"cannot copy .*web.*: .*No such file"):
         copies.renew()

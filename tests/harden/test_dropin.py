@@ -50,8 +50,12 @@ def test_it_says_what_is_kept_why_and_why_not_more() -> None:
 
 
 def test_it_says_how_to_undo_it() -> None:
-    line = "rm /etc/systemd/system/web.service.d/50-harden.conf; systemctl daemon-reload;"
-    assert line in format_dropin(RESULT)
+    """All of it: a .socket unit that is left would start the service at the next boot."""
+    lines = format_dropin(RESULT).splitlines()
+    assert "#   rm -r /etc/systemd/system/web.service.d/50-harden.conf" in lines
+    text = format_dropin(RESULT._replace(kept=(Pick("sockets"),)))
+    assert "#   systemctl stop web-web.socket\n#   rm -r " in text
+    assert " /etc/systemd/system/web-web.socket\n#   systemctl daemon-reload\n" in text
 
 
 def test_the_service_knows_its_sockets() -> None:

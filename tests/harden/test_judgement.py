@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifywrap.harden.judgement import compare, normalise
+from notifywrap.harden.judgement import compare, normalise, tidy, widen
 from notifywrap.harden.model import Exercised, Observation
 
 GET = Exercised("curl -f http://localhost/", 0, 0.05, "")
@@ -53,13 +53,22 @@ def test_what_cannot_be_chance_counts_at_once(changes: dict[str, Any], said: str
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"burst_s": (1.039, 1.2)}, "1039 ms instead of 4 ms (median)"),
-        ({"burst_s": (0.004, 1.2)}, "1200 ms instead of 16 ms (worst)"),
-        ({"burst_lost": 3}, "3 connections of a burst were lost"),
-        ({"ready_s": 9.0}, "ready after 9.0 s instead of 0.4 s"),
-        ({"threads": 2}, "2 threads instead of 9"),
-        ({"rss_bytes": 300_000_000}, "300 MB instead of 80 MB"),
-        ({"exercised": (GET._replace(duration_s=4.0),)}, "took 4.00 s instead of 0.05 s"),
+        (
+            {"burst_s": (1.039, 1.2)},
+            "the median connection of a burst took much longer (1039 ms instead of 4 ms)",
+        ),
+        (
+            {"burst_s": (0.004, 1.2)},
+            "the worst connection of a burst took much longer (1200 ms instead of 16 ms)",
+        ),
+        ({"burst_lost": 3}, "connections of a burst were lost (3 instead of 0)"),
+        ({"ready_s": 9.0}, "ready much later (9.0 s instead of 0.4 s)"),
+        ({"threads": 2}, "lost threads (2 instead of 9)"),
+        ({"rss_bytes": 300_000_000}, "more memory (300 MB instead of 80 MB)"),
+        (
+            {"exercised": (GET._replace(duration_s=4.0),)},
+            "took much longer (4.00 s instead of 0.05 s)",
+        ),
     ],
     ids=["median", "worst", "lost", "ready", "threads", "memory", "exercise"],
 )
@@ -67,7 +76,8 @@ def test_what_a_busy_machine_does_as_well_is_looked_at_twice(
     changes: dict[str, Any], said: str
 ) -> None:
     reasons = compare(BASELINE, seen(**changes))
-    assert any(said in each.text for each in reasons)
+    assert any(said in each.full for each in reasons)
+    assert not any(char.isdigit() for each in reasons for char in each.text), "it would vary"
     assert not any(each.is_hard for each in reasons)
 
 
@@ -88,6 +98,15 @@ def test_what_is_as_good_or_better_is_no_reason(changes: dict[str, Any]) -> None
     assert compare(BASELINE, seen(**changes)) == ()
 
 
+def test_what_varies_by_itself_is_no_reason() -> None:
+    """A certificate is issued in half a second or in five, whatever the sandbox."""
+    slow = seen(exercised=(GET._replace(duration_s=5.0),), burst_s=(0.004, 1.2), ready_s=9.0)
+    assert compare(BASELINE, slow)
+    assert compare(widen(BASELINE, slow), slow) == ()
+    assert compare(widen(slow, BASELINE), slow) == ()
+    assert widen(BASELINE, seen(error="it does not start", exercised=())) == BASELINE
+
+
 @pytest.mark.parametrize(
     ("line", "other"),
     [
@@ -105,3 +124,20 @@ def test_lines_that_say_the_same_are_the_same(line: str, other: str) -> None:
 
 def test_lines_that_say_something_else_are_not() -> None:
     assert normalise("WRN cannot read /etc/a") != normalise("WRN cannot read /etc/b")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[2026-11-28 13:24:35 +0000] [1187] [ERROR] no [Errno 30]", "[ERROR] no [Errno 30]"),
+        (
+            "2026/11/28 13:24:20 [emerg] 962#962: bind() to :80 failed",
+            "[emerg] bind() to :80 failed",
+        ),
+        ("2026-11-24T10:11:12.123Z WRN retry of 127.0.0.1:80", "WRN retry of 127.0.0.1:80"),
+        ("/var/lib/notifywrap-harden-0a1b2c3d/x: no such file", "/var/lib/COPY/x: no such file"),
+    ],
+)
+def test_a_line_is_shown_without_what_differs_from_run_to_run(line: str, said: str) -> None:
+    """It ends up in the drop-in, which has to be the same for the same service."""
+    assert tidy(line) == said

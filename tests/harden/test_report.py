@@ -67,7 +67,7 @@ def test_what_could_not_be_measured_is_left_out() -> None:
 
 def test_files_are_written_where_systemd_reads_them(tmp_path: Path) -> None:
     written = write_files(document(), str(tmp_path))
-    assert written == [str(tmp_path / DROP_IN), str(tmp_path / "web-80.socket")]
+    assert written == [str(tmp_path / "web-80.socket"), str(tmp_path / DROP_IN)]
     assert (tmp_path / DROP_IN).read_text() == "[Service]\nProtectHome=yes\n"
     assert write_files(document(), str(tmp_path)) == written, "the same text is no conflict"
 

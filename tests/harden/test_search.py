@@ -178,3 +178,42 @@ def test_the_reasons_are_those_of_the_tier_alone() -> None:
     run(search, stands({Pick("c", 0)}))
     assert [each.pick for each in search.rejected] == [Pick("c", 0)]
     assert set(search.kept) == {Pick("a"), Pick("b"), Pick("c", 1), Pick("d")}
+
+
+def test_what_is_slow_on_a_busy_machine_is_compared_with_what_is_kept() -> None:
+    """Somebody else's build started in the meantime: no directive has slowed the service."""
+    late = Reason("it was ready much later", is_hard=False, is_timed=True)
+    search = Search([candidate("a"), candidate("b", is_risky=True)], max_rounds=100)
+    #                   a    b     kept     b
+    answers = iter([(), (late,), (late,), ()])
+    trials = run(search, lambda _: next(answers))
+    assert [[pick.name for pick in trial.new] for trial in trials] == [["a"], ["b"], [], ["b"]]
+    assert search.kept == (Pick("a"), Pick("b"))
+    assert not search.rejected
+
+
+def test_what_slows_a_service_on_an_idle_machine_is_rejected() -> None:
+    late = Reason("it was ready much later", is_hard=False, is_timed=True)
+    search = Search([candidate("b", is_risky=True)], max_rounds=100)
+    run(search, lambda trial: (late,) if trial.new else ())
+    assert [each.pick for each in search.rejected] == [Pick("b")]
+    assert search.rounds == 3
+
+
+def test_a_machine_that_is_always_busy_does_not_keep_the_search_from_its_end() -> None:
+    """It can tell nothing of time; what was slow is left out then."""
+    late = Reason("it was ready much later", is_hard=False, is_timed=True)
+    search = Search([candidate("a"), candidate("b"), candidate("c", is_risky=True)], max_rounds=999)
+    run(search, lambda _: (late,))
+    assert search.rounds < 100
+    assert {each.pick.name for each in search.rejected} == {"a", "b", "c"}
+
+
+def test_groups_follow_in_their_order_and_halve_by_themselves() -> None:
+    """The rules of a jail are one group: one that does not fit costs no other."""
+    rules = [candidate(name)._replace(group="jail") for name in ("exec", "nofork")]
+    search = Search([*rules, candidate("a"), candidate("b", is_risky=True)], max_rounds=100)
+    trials = run(search, stands({Pick("nofork")}))
+    names = [[pick.name for pick in trial.new] for trial in trials]
+    assert names[:2] == [["a"], ["exec", "nofork"]]
+    assert set(search.kept) == {Pick("a"), Pick("b"), Pick("exec")}

@@ -133,18 +133,27 @@ def test_the_result_is_the_unit_with_lines_added() -> None:
     assert merged.words("Requires", section="Unit") == ["database.service"]
 
 
-def test_a_command_becomes_a_unit_without_any_sandbox() -> None:
+def test_a_command_becomes_a_unit_without_any_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """`harden -- COMMAND`: the search begins at nothing."""
+    monkeypatch.setattr("sys.executable", "/usr/bin/python3")  # this one may be below /tmp
     service = read_command(["--probe", "tcp:80"], ["sleep", "60"], understand)
     assert service.unit.name.full == "sleep.service"
     assert service.is_notify
     assert "--probe tcp:80 -- /usr/bin/sleep 60" in service.unit.lines("ExecStart")[0].value
 
 
+def test_a_program_that_no_round_would_see_is_named_at_once(tmp_path: Path) -> None:
+    """A checkout in /tmp: 203/EXEC in the first round says nothing of the reason."""
+    text = f"[Service]\nType=notify\nExecStart={tmp_path}/notifywrap -- /usr/bin/web\n"
+    with pytest.raises(SpecError, match=r"ExecStart='?.*is below /tmp, .*install it elsewhere"):
+        read_unit(Subject(parse_unit(text, "web.service"), understand))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (UNIT.replace("ExecStart", "ExecStop"), "no ExecStart="),
+        (UNIT.replace("Type=notify", "Type=forking"), "Type=forking: .* in the foreground"),
         (UNIT.replace("User=web", "ExecStartPre=+/bin/rm -r /srv/web"), "outside of the sandbox"),
     ],
 )
