@@ -29,6 +29,8 @@ Hardened units come along, and new ones are written:
   notifywrap unit new [--name NAME] [--user USER] [--output FILE] [OPTIONS] -- COMMAND
       prints a hardened unit for COMMAND, each setting with its reason. OPTIONS are the
       wrapper's own: --probe is the one to give. Without --user it is DynamicUser=yes.
+      ${STATE_DIRECTORY}, ${RUNTIME_DIRECTORY} and ${CREDENTIALS_DIRECTORY} are left for systemd
+      to fill in; --credential NAME is read from /etc/UNIT/NAME.
 
 `notifywrap check UNIT` says what is wrong with a unit.
 `systemctl status` shows what is waited for, what is watched, and why a target is unhealthy.
