@@ -14,6 +14,7 @@ from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.policy.events import Level
 from notifywrap.unitfile.findings import Severity
 from notifywrap.unitfile.rules import lint
+from notifywrap.unitfile.tree import Tree
 from notifywrap.unitfile.unit import load_named, parse_unit
 
 if TYPE_CHECKING:
@@ -102,12 +103,15 @@ def _show(argv: Sequence[str]) -> int:
 
 
 def _install(argv: Sequence[str]) -> int:
-    arguments = parse_arguments(argv, {"--root": ONCE, "--force": SWITCH})
+    known = {"--root": ONCE, "--force": SWITCH, "--notify-reload": SWITCH}
+    arguments = parse_arguments(argv, known)
     root = arguments.last("--root", "/")
     if not os.path.isdir(root):
         raise SpecError(f"--root: {root!r} is not a directory")
     root = root.rstrip("/")
     copies = _copies(_folder("install", arguments.words), root)
+    if arguments.last("--notify-reload", "no") != "no":
+        copies += _drop_ins(copies, Tree(root).systemd_version())
     differing = [copy.goal for copy in copies if _is_other(copy)]
     if differing and arguments.last("--force", "no") == "no":
         raise NothingInstalled(
@@ -170,6 +174,18 @@ def _copies_as_in_etc(folder: str, root: str) -> list[Copy]:
             goal = f"{root}/etc/{os.path.relpath(source, folder)}"
             found.append(Copy(source, goal, _read(source)))
     return sorted(found, key=lambda copy: copy.goal)
+
+
+def _drop_ins(copies: Sequence[Copy], version: int | None) -> list[Copy]:
+    """One with Type=notify-reload for each service."""
+    from notifywrap.cli import unitreload
+
+    found = []
+    for copy in copies:
+        if copy.goal.endswith(".service"):
+            text = unitreload.make_drop_in(os.path.basename(copy.goal), copy.text, version)
+            found.append(Copy("", f"{copy.goal}.d/{unitreload.NAME}", text))
+    return found
 
 
 def _read(path: str) -> str:
