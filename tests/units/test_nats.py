@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.daemons import CLIENT, hang, main_pid, restarted_after, target_pid
 from tests.units.promises import QUICK, assert_unprivileged, say, was_ended_by_watchdog
+from tests.units.table import assert_as_in_readme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,8 +117,7 @@ def test_reload_reads_the_settings_anew(place: Machine, service: Unit) -> None:
 def test_what_an_intruder_could_do(place: Machine, service: Unit) -> None:
     """The numbers of the README's table."""
     left = {"write state dir", "write acme.json", "start a thread", "socket AF_INET"}
-    assert place.drill(UNIT) <= left
-    assert place.exposure(UNIT) <= 0.9
+    assert_as_in_readme(place, UNIT, "nats", left)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.daemons import hang, main_pid, restarted_after, target_pid, until
 from tests.units.machine import install_beside
+from tests.units.table import assert_as_in_readme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,6 +245,4 @@ def test_what_an_intruder_could_do(place: Machine, service: Unit, folder: str) -
     left |= {"connect backend", "connect other local port"}
     if folder != "traefik-strict":
         left |= {"read /etc/passwd"}
-    assert place.drill(UNIT) == left
-    limit = {"traefik": 1.1, "traefik-strict": 1.0, "traefik-ports": 1.4}[folder]
-    assert place.exposure(UNIT) <= limit
+    assert_as_in_readme(place, UNIT, folder, left)
