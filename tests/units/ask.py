@@ -78,7 +78,7 @@ def during(port: str, *command: str) -> dict[str, object]:
             try:
                 socket.create_connection(("127.0.0.1", int(port)), LIMIT_S).close()
                 count["made"] += 1
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: the listener just went
                 count["refused"] += 1
 
     client = threading.Thread(target=knock)
