@@ -232,11 +232,30 @@ def _next_steps(copies: Sequence[Copy], root: str) -> str:
         if goal.endswith((".socket", ".service")) and "\n[Install]" in f"\n{_read(goal)}"
     ]
     names.sort(key=lambda name: not name.endswith(".socket"))
+    left = _find_sockets_left(copies, root)
+    if left:
+        now = "" if root else " --now"
+        why = "of another variant: they would hold its ports"
+        lines.append(f"systemctl{chroot} disable{now} {' '.join(left)}   # {why}")
     if not root:
         lines += ["systemctl daemon-reload", f"systemctl enable --now {' '.join(names)}"]
     else:
         lines.append(f"systemctl{chroot} enable {' '.join(names)}")
     return "next:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def _find_sockets_left(copies: Sequence[Copy], root: str) -> list[str]:
+    """The .socket units in /etc that are for a service of *copies* but came with other ones."""
+    names = {os.path.basename(copy.goal) for copy in copies}
+    directory = f"{root}/etc{_AS_IN_ETC}"
+    found = []
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+        path = f"{directory}/{name}"
+        if name.endswith(".socket") and name not in names and os.path.isfile(path):
+            own = name.removesuffix(".socket") + ".service"
+            if parse_unit(_read(path), name).text("Service", own, "Socket") in names:
+                found.append(name)
+    return found
 
 
 def _look_around(copies: Sequence[Copy], root: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.conftest import REPOSITORY
+import pytest
+
+from notifywrap.testing.lab import unavailable
 from tests.system.daemons import program
 from tests.units import test_gunicorn, test_minio, test_nats, test_template, test_uvicorn
 from tests.units.applications import install_application
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EVERY", "Service", "boot"]
 
-UNITS = REPOSITORY / "units"
 HTTP = "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -113,7 +114,10 @@ EVERY = {
 
 
 def boot(folder: str) -> Machine:
-    """Its machine, ready for `systemctl start`."""
+    """Its machine, ready for `systemctl start`; skips where there can be none."""
+    reason = unavailable()
+    if reason is not None:
+        pytest.skip(f"no systemd can be booted here: {reason}")
     service = EVERY[folder]
     for command in service.needs:
         program(command)
