@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.systemd, pytest.mark.slow]
 
-ROUNDS = 20
+ROUNDS = 10
 PER_ROUND = 3
 # 1.35 is the promise for http and tcp alone; a jail's ctypes come to it in these units.
 MOST_RSS = 1.4

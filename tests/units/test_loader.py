@@ -61,8 +61,8 @@ def run_by_loader(place: Machine, path: str) -> str:
 
 @pytest.mark.parametrize("needs_loader", [False, True], ids=["static", "dynamic"])
 def test_a_dropped_file_is_not_run_by_the_loader_either(place: Machine, needs_loader: bool):
-    """It is one of the drill's rows beside the 66. A jail has to let a program's loader run; it maps
-    no dropped file as code because of NoExecPaths=."""
+    """One of the drill's rows beside the 66. A jail has to let a program's loader run; because of
+    NoExecPaths= it maps no dropped file as code."""
     put(place, (place.root / "usr/bin/true").read_bytes() if needs_loader else program())
     done = place.lab.run("notifywrap", "drill", "--json", f"/etc/{FILE}", timeout_s=200, check=True)
     told = json.loads(done.stdout)
