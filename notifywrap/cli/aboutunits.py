@@ -23,12 +23,16 @@ Hardened units come along, and new ones are written:
 
   notifywrap unit list
   notifywrap unit show NAME
-  notifywrap unit install [--root DIR] [--force] NAME
+  notifywrap unit install [--root DIR] [--force] [--notify-reload] NAME
       copies its files to /etc and says what to do next. A file there that differs is
-      left alone unless --force is given.
+      left alone unless --force is given. --notify-reload adds a drop-in with which systemd
+      253 asks for the reload itself, in place of ExecReload=; `systemctl reload` then succeeds
+      also where the reload fails. Units that check something first refuse it.
   notifywrap unit new [--name NAME] [--user USER] [--output FILE] [OPTIONS] -- COMMAND
       prints a hardened unit for COMMAND, each setting with its reason. OPTIONS are the
       wrapper's own: --probe is the one to give. Without --user it is DynamicUser=yes.
+      ${STATE_DIRECTORY}, ${RUNTIME_DIRECTORY} and ${CREDENTIALS_DIRECTORY} are left for systemd
+      to fill in; --credential NAME is read from /etc/UNIT/NAME.
 
 `notifywrap check UNIT` says what is wrong with a unit.
 `systemctl status` shows what is waited for, what is watched, and why a target is unhealthy.

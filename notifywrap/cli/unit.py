@@ -14,6 +14,7 @@ from notifywrap.errors import NotifywrapError, SpecError
 from notifywrap.policy.events import Level
 from notifywrap.unitfile.findings import Severity
 from notifywrap.unitfile.rules import lint
+from notifywrap.unitfile.tree import Tree
 from notifywrap.unitfile.unit import load_named, parse_unit
 
 if TYPE_CHECKING:
@@ -102,12 +103,15 @@ def _show(argv: Sequence[str]) -> int:
 
 
 def _install(argv: Sequence[str]) -> int:
-    arguments = parse_arguments(argv, {"--root": ONCE, "--force": SWITCH})
+    known = {"--root": ONCE, "--force": SWITCH, "--notify-reload": SWITCH}
+    arguments = parse_arguments(argv, known)
     root = arguments.last("--root", "/")
     if not os.path.isdir(root):
         raise SpecError(f"--root: {root!r} is not a directory")
     root = root.rstrip("/")
     copies = _copies(_folder("install", arguments.words), root)
+    if arguments.last("--notify-reload", "no") != "no":
+        copies += _drop_ins(copies, Tree(root).systemd_version())
     differing = [copy.goal for copy in copies if _is_other(copy)]
     if differing and arguments.last("--force", "no") == "no":
         raise NothingInstalled(
@@ -172,6 +176,18 @@ def _copies_as_in_etc(folder: str, root: str) -> list[Copy]:
     return sorted(found, key=lambda copy: copy.goal)
 
 
+def _drop_ins(copies: Sequence[Copy], version: int | None) -> list[Copy]:
+    """One with Type=notify-reload for each service."""
+    from notifywrap.cli import unitreload
+
+    found = []
+    for copy in copies:
+        if copy.goal.endswith(".service"):
+            text = unitreload.make_drop_in(os.path.basename(copy.goal), copy.text, version)
+            found.append(Copy("", f"{copy.goal}.d/{unitreload.NAME}", text))
+    return found
+
+
 def _read(path: str) -> str:
     with open(path, encoding="utf-8") as file:
         return file.read()
@@ -216,11 +232,30 @@ def _next_steps(copies: Sequence[Copy], root: str) -> str:
         if goal.endswith((".socket", ".service")) and "\n[Install]" in f"\n{_read(goal)}"
     ]
     names.sort(key=lambda name: not name.endswith(".socket"))
+    left = _find_sockets_left(copies, root)
+    if left:
+        now = "" if root else " --now"
+        why = "of another variant: they would hold its ports"
+        lines.append(f"systemctl{chroot} disable{now} {' '.join(left)}   # {why}")
     if not root:
         lines += ["systemctl daemon-reload", f"systemctl enable --now {' '.join(names)}"]
     else:
         lines.append(f"systemctl{chroot} enable {' '.join(names)}")
     return "next:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def _find_sockets_left(copies: Sequence[Copy], root: str) -> list[str]:
+    """The .socket units in /etc that are for a service of *copies* but came with other ones."""
+    names = {os.path.basename(copy.goal) for copy in copies}
+    directory = f"{root}/etc{_AS_IN_ETC}"
+    found = []
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+        path = f"{directory}/{name}"
+        if name.endswith(".socket") and name not in names and os.path.isfile(path):
+            own = name.removesuffix(".socket") + ".service"
+            if parse_unit(_read(path), name).text("Service", own, "Socket") in names:
+                found.append(name)
+    return found
 
 
 def _look_around(copies: Sequence[Copy], root: str) -> str:

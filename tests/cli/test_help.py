@@ -64,6 +64,7 @@ def test_every_option_that_help_mentions_exists(topic: str):
     known |= {"--json", "--lab", "--list", "--max-allowed"}  # of `notifywrap drill`
     known |= {"--copy", "--exercise", "--exercise-timeout", "--max-rounds", "--state"}  # of harden
     known |= {"--force", "--json", "--name", "--output", "--root", "--user"}  # of check and unit
+    known |= {"--notify-reload"}  # of unit install
     assert set(re.findall(r"(?<![\w-])--[a-z-]*", TOPICS[topic])) <= known
 
 

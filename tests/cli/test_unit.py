@@ -150,6 +150,19 @@ def test_install_never_overwrites_what_differs(
     assert file.read_text() == FOLDER["web.service"]
 
 
+def test_install_says_which_sockets_of_another_variant_are_left(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """Enabled, they would hold the ports that the other variant binds itself."""
+    for name in ("traefik", "traefik-ports"):
+        assert unit.main(["install", "--root", str(tmp_path), "--force", name]) == 0
+    first, _, second = capfd.readouterr().out.partition("enable traefik-web.socket")
+    assert "disable" not in first
+    assert f" --root={tmp_path} disable traefik-web.socket traefik-websecure.socket " in second
+    assert unit.main(["install", "--root", str(tmp_path), "--force", "traefik-strict"]) == 0
+    assert "disable" not in capfd.readouterr().out, "they are its own"
+
+
 def test_install_says_when_the_programs_are_elsewhere(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

@@ -10,6 +10,8 @@ import pytest
 from daemons import CLIENT, http_get, program
 from hosts import REPOSITORY
 
+from tests.cli.every_option import VALUES, written
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -56,6 +58,34 @@ CASES = {
         ("--probe", "tcp:127.0.0.1:8201"),
         ("redis-server", "--port", "8201", "--dir", "."),
         8201,
+        "PING\r\n",
+        "PONG",
+    ),
+    "exec": Case(
+        ("--probe", "exec:redis-cli -p 8205 ping", "--reload", "exec:true"),
+        ("redis-server", "--port", "8205"),
+        8205,
+        "PING\r\n",
+        "PONG",
+    ),
+    "jail": Case(
+        ("--jail=default,bind=8206,read=/etc,write=${STATE_DIRECTORY}", "--credential", "tok"),
+        ("redis-server", "--port", "8206", "--dir", "${STATE_DIRECTORY}"),
+        8206,
+        "PING\r\n",
+        "PONG",
+    ),
+    "beside": Case(
+        ("--main", "target", "--probe", "tcp:127.0.0.1:8207"),
+        ("redis-server", "--port", "8207"),
+        8207,
+        "PING\r\n",
+        "PONG",
+    ),
+    "run": Case(
+        ("--probe", "unix:/run/new-run/sock"),
+        ("redis-server", "--port", "8208", "--unixsocket", "/run/new-run/sock"),
+        8208,
         "PING\r\n",
         "PONG",
     ),
@@ -144,6 +174,10 @@ def test_a_new_unit_passes_both_checks_and_its_daemon_serves(
     file = f"/etc/systemd/system/{unit}"
     words = ("--name", f"new-{name}", "--output", file, *case.options, "--", *case.command)
     installed.run(NOTIFYWRAP, "unit", "new", *words, check=True)
+    if "--credential" in case.options:
+        secret = installed.root / f"etc/new-{name}/tok"
+        secret.parent.mkdir(exist_ok=True)
+        secret.write_text("a secret\n")
     installed.systemctl("daemon-reload", check=True)
     assert installed.run("systemd-analyze", "verify", file, check=True).stdout == ""
     for asked in (unit, file):
@@ -159,6 +193,19 @@ def test_a_new_unit_passes_both_checks_and_its_daemon_serves(
     installed.systemctl("kill", "--signal=KILL", "--kill-who=main", unit, check=True)
     wait_for(installed, unit, shown["ExecMainStartTimestampMonotonic"])
     assert serves(installed, case), installed.journal(unit)
+
+
+def test_systemd_understands_the_unit_of_every_option(installed: Lab, tmp_path: Path):
+    """`systemd-analyze verify` has no word to say about any of them."""
+    settings = tmp_path / "notifywrap.toml"
+    settings.write_text('probe = ["tcp:8080"]\n')
+    files = []
+    for option in VALUES:
+        files.append(f"{tmp_path}/new{option}.service")
+        words = written(option, str(settings) if option == "--config" else "")
+        words = ["--output", files[-1], *words, "--", "true"]
+        installed.run(NOTIFYWRAP, "unit", "new", *words, check=True)
+    assert installed.run("systemd-analyze", "verify", *files, check=True).stdout == ""
 
 
 def test_the_template_runs_what_its_settings_say(installed: Lab, unit_file: Callable[..., Path]):

@@ -6,8 +6,9 @@ ask.py from ADDRESS URL        the same, from another address
 ask.py first UNIT N URL       starts it N times and asks at once: {"200": N}
 ask.py during PORT COMMAND... runs it and connects to the port again and again meanwhile:
                               {"refused": N, "made": N}
-ask.py burst PORT PATH N PID  stops PID, makes N connections at once, lets it go on, and asks on
-                              each: {"statuses": {"200": N}}
+ask.py burst PORT-OR-PATH WORDS ANSWER N PID...
+                              stops the PIDs, makes N connections at once, lets them go on, says
+                              WORDS on each: {"answered": N} of the replies have ANSWER
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def during(port: str, *command: str) -> dict[str, object]:
             try:
                 socket.create_connection(("127.0.0.1", int(port)), LIMIT_S).close()
                 count["made"] += 1
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: the listener just went
                 count["refused"] += 1
 
     client = threading.Thread(target=knock)
@@ -88,17 +89,38 @@ def during(port: str, *command: str) -> dict[str, object]:
     return count
 
 
-def burst(port: str, path: str, number: str, pid: str) -> dict[str, object]:
-    os.kill(int(pid), signal.SIGSTOP)
+def burst(where: str, words: str, answer: str, number: str, *pids: str) -> dict[str, object]:
+    for pid in pids:
+        os.kill(int(pid), signal.SIGSTOP)
     try:
-        where = ("127.0.0.1", int(port))
-        clients = [socket.create_connection(where, LIMIT_S) for _ in range(int(number))]
+        clients = [connect(where) for _ in range(int(number))]
     finally:
-        os.kill(int(pid), signal.SIGCONT)
+        for pid in pids:
+            os.kill(int(pid), signal.SIGCONT)
     for client in clients:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    statuses = collections.Counter(client.recv(4096).split()[1].decode() for client in clients)
-    return {"statuses": statuses}
+        client.sendall(words.encode())
+    return {"answered": sum(is_answered(client, answer.encode()) for client in clients)}
+
+
+def connect(where: str) -> socket.socket:
+    if not where.startswith("/"):
+        return socket.create_connection(("127.0.0.1", int(where)), LIMIT_S)
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(LIMIT_S)
+    client.connect(where)
+    return client
+
+
+def is_answered(client: socket.socket, answer: bytes) -> bool:
+    """And be gone then: a server may wait for that."""
+    reply = b""
+    with client:
+        while answer not in reply:
+            data = client.recv(4096)
+            if not data:
+                return False
+            reply += data
+    return True
 
 
 COMMANDS = {"get": get, "from": ask_from, "first": first, "during": during, "burst": burst}

@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.daemons import CLIENT, hang, main_pid, restarted_after, target_pid
 from tests.units.promises import QUICK, assert_unprivileged, say, was_ended_by_watchdog
+from tests.units.table import assert_as_in_readme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,10 +25,6 @@ SETTINGS = "nats/nats-server.conf"
 PORT = 4222
 TOKEN = "12ab34cd56"  # digits first: the parser of its settings must not take it for a number
 HELLO = f'CONNECT {{"auth_token":"{TOKEN}"}}\r\n'
-OLDER = """\
-import notifywrap.runtime.landlock as landlock; \
-landlock.find_abi = lambda: ({abi}, "this kernel has no Landlock" * (not {abi}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -116,37 +113,7 @@ def test_reload_reads_the_settings_anew(place: Machine, service: Unit) -> None:
 def test_what_an_intruder_could_do(place: Machine, service: Unit) -> None:
     """The numbers of the README's table."""
     left = {"write state dir", "write acme.json", "start a thread", "socket AF_INET"}
-    assert place.drill(UNIT) <= left
-    assert place.exposure(UNIT) <= 0.9
-
-
-@pytest.mark.parametrize(
-    ("abi", "said"),
-    [
-        (0, {"exec,", "write", "bind", "(this kernel has no Landlock)"}),
-        (2, {"bind, connect (needs Linux 6.7)", "nosignal (needs Linux 6.12)",
-             "truncating files by their path"}),
-    ],
-)  # fmt: skip
-def test_it_serves_on_an_older_kernel_and_says_what_is_not_enforced(
-    place: Machine, service: Unit, abi: int, said: set[str]
-) -> None:
-    """Debian 12's own kernel has ABI 2. The rest of the sandbox stays: it is systemd's."""
-    (site,) = (place.root / "opt/notifywrap").glob("lib/python3*/site-packages")
-    older = site / "older.pth"
-    older.write_text(OLDER.format(abi=abi))
-    try:
-        assert place.lab.systemctl("restart", UNIT).returncode == 0, service.journal()
-        assert is_answered(place)
-        assert_unprivileged(service)
-    finally:
-        older.unlink()
-    lines = [line for line in service.journal().splitlines() if "not enforced here" in line]
-    assert lines
-    assert [each for each in said if each not in lines[-1]] == [], lines[-1]
-    assert ("exec" in lines[-1]) is (abi == 0)
-    assert place.lab.systemctl("restart", UNIT).returncode == 0
-    assert "not enforced here" not in service.journal().rpartition("Stopped ")[2]
+    assert_as_in_readme(place, UNIT, "nats", left)
 
 
 def test_a_hang_is_acted_on(place: Machine, service: Unit) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.system.daemons import program
 from tests.units.machine import Machine
+from tests.units.table import ROWS
 from tests.units.test_minio import GATEWAY, SHIPPED, prepare
 
 if TYPE_CHECKING:
@@ -18,12 +19,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.systemd, pytest.mark.slow]
 
-# As under 252, see test_traefik.py and test_minio.py.
-ALLOWED = {"traefik": 7, "traefik-strict": 6, "traefik-ports": 7, "minio": 7}
-EXPOSURE = {"traefik": 1.1, "traefik-strict": 1.0, "traefik-ports": 1.4, "minio": 1.1}
+FOLDERS = ("traefik", "traefik-strict", "traefik-ports", "minio")
 
 
-@pytest.mark.parametrize("folder", ALLOWED)
+@pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("suite", ["bookworm-backports", "trixie", "sid"])
 def test_units_serve_and_hold_the_same(
     lab_of: Callable[[str], Lab], suite: str, folder: str
@@ -43,8 +42,9 @@ def test_units_serve_and_hold_the_same(
             place.lab.systemctl("daemon-reload", check=True)
         place.unit(unit).start()
         assert place.ask("get", url)["status"] == 200
-        assert len(place.drill(unit)) == ALLOWED[folder]
-        assert place.exposure(unit) <= EXPOSURE[folder]
+        row = ROWS[folder]  # as under 252
+        assert len(place.drill(unit)) == row.drill
+        assert place.exposure(unit) <= row.exposure
         assert place.check(unit) == ""
     finally:
         place.lab.down()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.system.daemons import hang, program, restarted_after
 from tests.units.promises import QUICK, assert_unprivileged, say, was_ended_by_watchdog
+from tests.units.table import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.systemd, pytest.mark.slow]
 
 UNIT = "notifywrap@cache.service"
+ROW = ROWS["notifywrap@"]
 SETTINGS = "notifywrap/cache.conf"
 PORT = 6390
 # The two lines that units/README.md shows.
@@ -79,18 +81,20 @@ def test_a_reload_that_would_end_it_fails_instead(place: Machine, service: Unit)
     assert service.show("NRestarts") == {"NRestarts": "0"}
 
 
-@pytest.mark.parametrize(("settings", "most"), [(MINIMAL, 16), (JAILED, 9)], ids=["", "jail"])
+@pytest.mark.parametrize(
+    ("settings", "number"), [(MINIMAL, ROW.drill), (JAILED, 9)], ids=["", "jail"]
+)
 def test_what_an_intruder_could_do(
     place: Machine,
     service: Unit,
     settings: str,
-    most: int,
+    number: int,
 ) -> None:
     """The numbers of the README's table: for any program, without a jail and with the usual one."""
     with place.edited(SETTINGS, settings):
         left = place.drill(UNIT)
-        assert len(left) <= most, left
-    assert place.exposure(UNIT) <= 1.1
+        assert len(left) == number, left
+    assert place.exposure(UNIT) == ROW.exposure
 
 
 def test_a_jailed_daemon_starts_by_one_line_more(place: Machine, service: Unit) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.daemons import hang, main_pid, restarted_after, target_pid, until
-from tests.units.machine import install_beside
+from tests.units.table import assert_as_in_readme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,18 +208,6 @@ def test_nobody_is_refused_while_it_is_restarted(
     assert (count["refused"] > 0) == (folder == "traefik-ports"), count
 
 
-def test_a_burst_of_connections_right_after_the_start_loses_none(
-    place: Machine, service: Unit
-) -> None:
-    """What ProcSubset=pid would do to a Go program that binds its ports: a queue of 128."""
-    service.start()
-    before = place.listen_drops()
-    pid = place.inside(target_pid(service))
-    assert place.ask("burst", 80, "/ping", 500, pid) == {"statuses": {"200": 500}}
-    assert place.listen_drops() == before
-    assert service.show("NRestarts") == {"NRestarts": "0"}
-
-
 @only("traefik", "traefik-strict")
 def test_stopping_the_sockets_stops_all(place: Machine, service: Unit) -> None:
     """`systemctl stop traefik` alone would be undone by the next client; so the unit says."""
@@ -229,14 +217,6 @@ def test_stopping_the_sockets_stops_all(place: Machine, service: Unit) -> None:
     assert "refused" in place.ask("get", URL)["error"]
 
 
-def test_notifywrap_may_be_installed_beside_debians_python(place: Machine, service: Unit) -> None:
-    """ExecPaths= has to name what pip installs without a virtual environment, too."""
-    with install_beside(place.lab):
-        service.start()
-        assert place.ask("get", URL)["status"] == 200
-        service.stop()
-
-
 def test_what_an_intruder_could_do(place: Machine, service: Unit, folder: str) -> None:
     """The numbers of the README's table."""
     service.start()
@@ -244,6 +224,4 @@ def test_what_an_intruder_could_do(place: Machine, service: Unit, folder: str) -
     left |= {"connect backend", "connect other local port"}
     if folder != "traefik-strict":
         left |= {"read /etc/passwd"}
-    assert place.drill(UNIT) == left
-    limit = {"traefik": 1.1, "traefik-strict": 1.0, "traefik-ports": 1.4}[folder]
-    assert place.exposure(UNIT) <= limit
+    assert_as_in_readme(place, UNIT, folder, left)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from notifywrap.cli import unit as command
 from tests.conftest import REPOSITORY
+from tests.units.every import boot
 
 UNITS = REPOSITORY / "units"
 # Why they differ is said in their comments.
@@ -42,3 +46,29 @@ def test_the_variants_configure_traefik_and_its_sockets_alike():
         for text in (path.read_text() for path in UNITS.glob("traefik*/traefik/traefik.yml"))
     }
     assert len(configurations) == 1
+
+
+@pytest.mark.systemd
+@pytest.mark.slow
+def test_moving_to_the_variant_that_binds_its_ports_leaves_no_socket(
+    capfd: pytest.CaptureFixture[str],
+):
+    """What `unit install` says is next is all that there is to do."""
+    place = boot("traefik")
+    lab = place.lab
+    try:
+        lab.systemctl("enable", "--now", "traefik.service", check=True)
+        words = ["install", "--force", "--root", str(place.root), "traefik-ports"]
+        assert command.main(words) == 0
+        said = capfd.readouterr().out
+        (line,) = (line for line in said.splitlines() if " disable " in line)
+        sockets = line.partition(" disable ")[2].partition(" #")[0].split()
+        lab.systemctl("disable", "--now", *sockets, check=True)
+        lab.systemctl("daemon-reload", check=True)
+        lab.systemctl("enable", "--now", "traefik.service", check=True)
+        assert place.ask("get", "http://127.0.0.1/ping")["status"] == 200
+        for name in ("traefik-web.socket", "traefik-websecure.socket"):
+            assert lab.systemctl("is-enabled", name).stdout.strip() == "disabled"
+            assert lab.show(name, "ActiveState") == {"ActiveState": "inactive"}
+    finally:
+        lab.down()
