@@ -25,7 +25,7 @@ SORTS = ("RSS", "PSS", "USS")
 COUNTS = (1, 50, 200)
 MUST = 1.35
 SETTLED = 4  # pings: what is loaded for the first live rounds is there
-MOST_ROUNDS = 5  # it hardly varies
+MOST_ROUNDS = 3  # it hardly varies
 
 
 def measure_alone(rounds: int) -> list[Row]:
