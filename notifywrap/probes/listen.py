@@ -33,6 +33,8 @@ class ListenAttempt(Attempt):
     def is_still_unheard(self) -> bool:
         if self._probe.path:
             return False
+        if self._target.pid:
+            self._target.owners()  # loaded now, it does not delay READY=1 by a millisecond
         try:
             return self._target.sockets().is_silent(self._probe.port)
         except OSError:

@@ -59,6 +59,8 @@ class ConnectAttempt(Attempt):
         self._dial.close()
 
     def is_still_unheard(self) -> bool:
+        if self._target.pid:
+            self._target.owners()  # loaded now, it does not delay READY=1 by a millisecond
         return is_unheard(self._dial.probe, self._target)
 
     def overdue(self) -> Sample:
