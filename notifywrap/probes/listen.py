@@ -34,7 +34,7 @@ class ListenAttempt(Attempt):
         if self._probe.path:
             return False
         if self._target.pid:
-            self._target.owners()  # loaded now, it does not delay READY=1 by a millisecond
+            self._target.owners()  # its module is loaded now, and not between listen() and READY=1
         try:
             return self._target.sockets().is_silent(self._probe.port)
         except OSError:

@@ -60,7 +60,7 @@ class ConnectAttempt(Attempt):
 
     def is_still_unheard(self) -> bool:
         if self._target.pid:
-            self._target.owners()  # loaded now, it does not delay READY=1 by a millisecond
+            self._target.owners()  # its module is loaded now, and not between listen() and READY=1
         return is_unheard(self._dial.probe, self._target)
 
     def overdue(self) -> Sample:

@@ -66,7 +66,7 @@ def draw(rows: Sequence[Row], folder: Path) -> int:
         else:
             axes.set_xlabel(plot.unit)
         figure.tight_layout()
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
         pyplot.close(figure)
     return 0
 
@@ -152,13 +152,13 @@ def _number(pattern: re.Pattern[str], row: Row) -> float:
 PLOTS = {
     "readiness": Plot(r"target serves to READY=1, http, start of (.*) s",
                       "From the moment the daemon answers until READY=1 (http)", "ms", _lines,
-                      "the daemon's start takes, s", is_log=True),
+                      "the start of the daemon takes, s", is_log=True),
     "start": Plot("exec of the wrapper to exec of the target", "Until the daemon is started", "ms",
                   _bars),
     "memory": Plot("memory when ready, http, PSS", "Memory of one wrapper, ready (PSS)", "MB",
                    _bars),
     "cpu": Plot("CPU per hour when ready, http, W = 30 s",
-                "CPU in an hour, once ready (WatchdogSec=30s, http)", "s", _bars, is_log=True),
+                "CPU in an hour, once ready (WatchdogSec=30s, http)", "s", _bars),
     "pings": Plot("gap between pings, W = 1 s, (idle|every core busy twice over)",
                   "Gap between pings / WatchdogSec=1s", "gap / WatchdogSec", _spread),
     "scale": Plot("(.*) services, until all are active", "Services started at once",
