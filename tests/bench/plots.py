@@ -132,11 +132,12 @@ def _lines(axes: Any, rows: list[Row], pattern: re.Pattern[str]) -> None:
         axes.plot(places, [row.median for row in several], "o-", color=colour, label=name, ms=4)
         lows, highs = zip(*((min(row.samples), max(row.samples)) for row in several), strict=True)
         axes.fill_between(places, lows, highs, color=colour, alpha=0.13, lw=0)
-    axes.set_xscale("log")
     places = sorted({_number(pattern, row) for row in rows})
+    if places[-1] > 50 * places[0]:
+        axes.set_xscale("log")
     axes.set_xticks(places, [f"{place:,g}" for place in places])
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _group(pattern: re.Pattern[str], row: Row) -> str:
