@@ -33,6 +33,8 @@ class ListenAttempt(Attempt):
     def is_still_unheard(self) -> bool:
         if self._probe.path:
             return False
+        if self._target.pid:
+            self._target.owners()  # its module is loaded now, and not between listen() and READY=1
         try:
             return self._target.sockets().is_silent(self._probe.port)
         except OSError:

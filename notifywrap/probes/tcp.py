@@ -59,6 +59,8 @@ class ConnectAttempt(Attempt):
         self._dial.close()
 
     def is_still_unheard(self) -> bool:
+        if self._target.pid:
+            self._target.owners()  # its module is loaded now, and not between listen() and READY=1
         return is_unheard(self._dial.probe, self._target)
 
     def overdue(self) -> Sample:

@@ -171,6 +171,7 @@ class Attempts:
             self._unwatch(running)
             running.attempt.close()
             running.rests = True
+            self._pressure.read()  # its files are opened now, and not between listen() and READY=1
             running.wake_at = now + again.pace.interval_s(now - again.since)
             return
         self.close(running.number)

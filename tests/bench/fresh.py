@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.bench import proc
 
 if TYPE_CHECKING:
     from typing import Self
@@ -76,12 +77,5 @@ class Fresh:
         self._process.communicate(timeout=_LIMIT_S)
 
     def memory_mb(self) -> dict[str, float]:
-        """RSS, PSS and USS as the kernel counts them now. Source: proc_pid_smaps_rollup(5)."""
-        text = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text()
-        kb = {
-            line.split(":")[0]: int(line.split()[1])
-            for line in text.splitlines()[1:]
-            if line.endswith("kB")
-        }
-        uss = kb["Private_Clean"] + kb["Private_Dirty"]
-        return {"RSS": kb["Rss"] / 1024, "PSS": kb["Pss"] / 1024, "USS": uss / 1024}
+        """RSS, PSS and USS."""
+        return proc.memory_mb(self._process.pid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import NamedTuple
 
-__all__ = ["OURS", "Row", "above", "missing"]
+__all__ = ["OURS", "Row", "above", "missing", "no_figure"]
 
 OURS = "notifywrap"
 
@@ -14,8 +14,10 @@ class Row(NamedTuple):
     """One figure of one candidate.
 
     group    the module of tests/bench that measured it
-    samples  one for each round, in *unit*; none when it could not be measured, and *note* says why
+    samples  one for each round or event, in *unit*; none when it could not be measured, and *note*
+             says why
     must     what is promised: the median is to be at most this; None where nothing is
+    most     promised as well: no sample is to be above this
     """
 
     group: str
@@ -25,6 +27,7 @@ class Row(NamedTuple):
     samples: tuple[float, ...]
     must: float | None = None
     note: str = ""
+    most: float | None = None
 
     @property
     def median(self) -> float:
@@ -32,8 +35,12 @@ class Row(NamedTuple):
 
     @property
     def is_met(self) -> bool | None:
-        """Is the promise kept? None where there is none."""
-        return None if self.must is None or not self.samples else self.median <= self.must
+        """Are the promises kept? None where there are none."""
+        if not self.samples or (self.must is None and self.most is None):
+            return None
+        return (self.must is None or self.median <= self.must) and (
+            self.most is None or max(self.samples) <= self.most
+        )
 
     def ratio_to(self, other: Row) -> float | None:
         """How many times *other* this is; None where a median is not above zero."""
@@ -51,3 +58,8 @@ def above(samples: list[float], base: list[float]) -> tuple[float, ...]:
 def missing(group: str, figure: str, who: str, unit: str, why: str) -> Row:
     """A candidate that could not be had is a row as well, and says so."""
     return Row(group, figure, who, unit, (), None, why)
+
+
+def no_figure(group: str, figure: str, who: str, unit: str, why: str) -> Row:
+    """What this machine does not let anybody measure."""
+    return missing(group, figure, who, unit, f"not measured: {why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ _HEAD = ("", "median", "range", f"x {OURS}", "")
 
 def as_table(rows: Sequence[Row]) -> str:
     """One block for each figure: medians, ranges, and how many times ours each one is."""
-    lines = [f"Python {platform.python_version()}, Linux {platform.release()}"]
+    lines = [
+        f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores"
+    ]
     for figure in dict.fromkeys((row.group, row.figure) for row in rows):
         block = [row for row in rows if (row.group, row.figure) == figure]
         ours = next((row for row in block if row.who == OURS), None)
@@ -33,7 +36,11 @@ def as_json(rows: Sequence[Row]) -> str:
         row._asdict() | ({"median": row.median} if row.samples else {}) | {"is_met": row.is_met}
         for row in rows
     ]
-    about = {"python": platform.python_version(), "kernel": platform.release()}
+    about = {
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+    }
     return json.dumps({**about, "rows": said}, indent=1)
 
 
@@ -41,9 +48,10 @@ def _cells(row: Row, ours: Row | None) -> tuple[str, ...]:
     if not row.samples:
         return row.who, "-", "", "", row.note
     ratio = row.ratio_to(ours) if ours is not None else None
-    words = row.note
-    if row.must is not None:
-        words = f"must be <= {row.must:g}: {'met' if row.is_met else 'MISSED'}"
+    promises = [f"must be <= {row.must:g}"] if row.must is not None else []
+    promises += [f"at most {row.most:g}"] if row.most is not None else []
+    verdict = f"{', '.join(promises)}: {'met' if row.is_met else 'MISSED'}" if promises else ""
+    words = "; ".join(part for part in (verdict, row.note) if part)
     return (
         row.who,
         _number(row.median),
