@@ -32,6 +32,11 @@ _VARIABLE = (
     (re.compile(r"\s+"), " "),
 )
 
+# A complaint that a busy machine may cause (juicefs: "The latency to database is too high").
+_ABOUT_TIME = re.compile(
+    r"(?i)\b(latency|slow(ly|er)?|late|delay(ed)?|took|time[d-]? ?out|deadline)\b"
+)
+
 _OF_THE_RUN = (
     (re.compile(r"notifywrap-harden-[0-9a-f]+(-copy-\d+)?"), "COPY"),
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
@@ -77,8 +82,8 @@ def compare(baseline: Observation, seen: Observation) -> tuple[Reason, ...]:
 
 
 def widen(baseline: Observation, other: Observation) -> Observation:
-    """*baseline* with times as long as those of another run of the same: what varies by itself is
-    nobody's doing."""
+    """*baseline* with times as long as those of another run of the same, and its complaints: what
+    varies by itself is nobody's doing."""
     if other.error:
         return baseline
     exercised = tuple(
@@ -91,6 +96,7 @@ def widen(baseline: Observation, other: Observation) -> Observation:
         ready_s=max(baseline.ready_s, other.ready_s),
         burst_s=tuple(burst),
         burst_lost=max(baseline.burst_lost, other.burst_lost),
+        warnings=baseline.warnings + other.warnings,
     )
 
 
@@ -136,7 +142,9 @@ def _warned(baseline: Observation, seen: Observation) -> Iterator[Reason]:
     known = {normalise(line) for line in baseline.warnings}
     for line in dict.fromkeys(seen.warnings):
         if normalise(line) not in known:
-            yield Reason(f"its log says: {tidy(line)}")
+            is_timed = _ABOUT_TIME.search(line) is not None
+            said = f"its log says: {tidy(line)}"
+            yield Reason(said, is_hard=not is_timed, is_timed=is_timed)
 
 
 def _slower(baseline: Observation, seen: Observation) -> Iterator[Reason]:

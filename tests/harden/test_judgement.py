@@ -141,3 +141,13 @@ def test_lines_that_say_something_else_are_not() -> None:
 def test_a_line_is_shown_without_what_differs_from_run_to_run(line: str, said: str) -> None:
     """It ends up in the drop-in, which has to be the same for the same service."""
     assert tidy(line) == said
+
+
+def test_a_complaint_about_time_may_be_the_machines_fault():
+    """Where what is kept alone complains as well, no directive is to blame."""
+    line = "WARNING: The latency to database is too high: 8.1ms"
+    (reason,) = compare(BASELINE, BASELINE._replace(warnings=(line,)))
+    assert (reason.is_hard, reason.is_timed) == (False, True)
+    wider = widen(BASELINE, BASELINE._replace(warnings=(line,)))
+    later = "WARNING: The latency to database is too high: 9.7ms"
+    assert compare(wider, BASELINE._replace(warnings=(later,))) == ()
