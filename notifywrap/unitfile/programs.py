@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.policy.probe import ExecProbe
+from notifywrap.unitfile.files import read_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,8 +78,7 @@ def find_interpreters(subject: Subject, path: str) -> list[str]:
     if subject.unit.tree is None:
         return []
     try:
-        with open(subject.unit.tree.real(path), "rb") as opened:
-            first = opened.readline(256)
+        first = read_start(subject.unit.tree.real(path), 256).partition(b"\n")[0]
     except OSError:
         return []
     words = first[2:].decode("utf-8", "surrogateescape").split() if first[:2] == b"#!" else []

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["WordsError", "expand_words", "split_quoted", "split_words", "take_word"]
+from notifywrap.lean import Enum
+
+__all__ = [
+    "Escapes",
+    "WordsError",
+    "expand_words",
+    "shorten",
+    "skip_space",
+    "split_quoted",
+    "split_words",
+    "take_word",
+]
 
 WHITESPACE = " \t\n\r"
 _SIMPLE = {
@@ -12,59 +23,86 @@ _SIMPLE = {
 _CODES = {"x": (2, 16), "u": (4, 16), "U": (8, 16)}
 
 
+LONGEST_SHOWN = 120
+
+
+class Escapes(Enum):
+    """What a backslash is."""
+
+    MEANT = "C-style"
+    KEPT = "a character like others"
+    DROPPED = "left out, and what follows stays; a quote without its partner is no mistake then"
+
+
 class WordsError(ValueError):
     """Words that systemd cannot take apart."""
 
 
 def split_words(text: str) -> list[str]:
     """Words of a list that knows quotes but no escapes, as ReadWritePaths= does."""
-    return _split(text, unescape=False)
+    return _split(text, Escapes.KEPT)
 
 
 def split_quoted(text: str) -> list[str]:
     """Words with quotes and C-style escapes, as in Environment=. Raises WordsError."""
-    return _split(text, unescape=True)
+    return _split(text, Escapes.MEANT)
 
 
-def _split(text: str, *, unescape: bool) -> list[str]:
+def _split(text: str, escapes: Escapes) -> list[str]:
     words: list[str] = []
-    rest = text
-    while True:
-        word, rest = take_word(rest, unescape=unescape)
-        if word is None:
-            return words
+    word, end = take_word(text, 0, escapes)
+    while word is not None:
         words.append(word)
+        word, end = take_word(text, end, escapes)
+    return words
 
 
-def take_word(text: str, *, unescape: bool = True) -> tuple[str | None, str]:
-    """(first word, what follows it and the space behind it); no word: (None, "").
+def take_word(
+    text: str, start: int = 0, escapes: Escapes = Escapes.MEANT
+) -> tuple[str | None, int]:
+    """(the first word from *start* on, where the next one begins); no word: (None, length).
 
     Escapes that are not known stay as they are. Raises WordsError for a quote without its partner.
     """
-    rest = text.lstrip(WHITESPACE)
-    if not rest:
-        return None, ""
-    word, quote, index = "", "", 0
-    while index < len(rest):
-        char = rest[index]
+    index = skip_space(text, start)
+    if index == len(text):
+        return None, index
+    pieces, quote = list[str](), ""
+    while index < len(text):
+        char = text[index]
         index += 1
-        if char == "\\" and unescape:
-            piece, index = _unescape(rest, index)
-            word += piece
-        elif quote:
-            if char == quote:
-                quote = ""
-            else:
-                word += char
-        elif char in "'\"":
+        if char == "\\" and escapes is not Escapes.KEPT:
+            piece, index = _read_escape(text, index, escapes)
+            pieces.append(piece)
+        elif char == quote:
+            quote = ""
+        elif not quote and char in "'\"":
             quote = char
-        elif char in WHITESPACE:
-            return word, rest[index:].lstrip(WHITESPACE)
+        elif not quote and char in WHITESPACE:
+            return "".join(pieces), skip_space(text, index)
         else:
-            word += char
-    if quote:
-        raise WordsError(f"a {quote} without its partner in {text!r}")
-    return word, ""
+            pieces.append(char)
+    if quote and escapes is not Escapes.DROPPED:
+        raise WordsError(f"a {quote} without its partner in {shorten(text[start:])}")
+    return "".join(pieces), index
+
+
+def skip_space(text: str, start: int) -> int:
+    """Where what is no space comes next."""
+    while start < len(text) and text[start] in WHITESPACE:
+        start += 1
+    return start
+
+
+def shorten(text: str) -> str:
+    """*text* in quotes, for a message: its beginning where it is long."""
+    return repr(text) if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]!r}..."
+
+
+def _read_escape(text: str, index: int, escapes: Escapes) -> tuple[str, int]:
+    if escapes is Escapes.DROPPED:
+        return text[index : index + 1], index + 1
+    return _unescape(text, index)
 
 
 def _unescape(text: str, index: int) -> tuple[str, int]:
@@ -99,7 +137,7 @@ def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list
         if word.startswith("$") and word[1:2] not in ("{", "$"):
             name = word[1:]
             if name in env:
-                found += _split_relaxed(env[name])
+                found += _split(env[name], Escapes.DROPPED)
             else:
                 unknown.append(name)
             continue
@@ -107,28 +145,26 @@ def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list
     return found, unknown
 
 
-def _split_relaxed(text: str) -> list[str]:
-    try:
-        return split_words(text)
-    except WordsError:
-        return text.split()
-
-
 def _expand(word: str, env: dict[str, str], unknown: list[str]) -> str:
-    result, index = "", 0
+    pieces, index = list[str](), 0
+    last = word.rfind("}")
     while index < len(word):
-        if word.startswith("$$", index):
-            result += "$"
-            index += 2
-        elif word.startswith("${", index) and "}" in word[index:]:
+        dollar = word.find("$", index)
+        if dollar < 0:
+            break
+        pieces.append(word[index:dollar])
+        index = dollar + 1
+        if word.startswith("$", index):
+            pieces.append("$")
+            index += 1
+        elif word.startswith("{", index) and last > index:
             end = word.index("}", index)
-            name = word[index + 2 : end]
+            name = word[index + 1 : end]
             if name in env:
-                result += env[name]
+                pieces.append(env[name])
             else:
                 unknown.append(name)
             index = end + 1
         else:
-            result += word[index]
-            index += 1
-    return result
+            pieces.append("$")
+    return "".join([*pieces, word[index:]])

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from notifywrap.unitfile.findings import About, Found, Rule, Severity
 from notifywrap.unitfile.specifiers import SpecifierError, resolve
-from notifywrap.unitfile.syntax import Assignment
+from notifywrap.unitfile.syntax import Assignment, Outcome
 from notifywrap.unitfile.values import parse_boolean, parse_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from notifywrap.unitfile.findings import Subject
+    from notifywrap.unitfile.unit import Unit
 
 __all__ = ["RULES"]
 
@@ -64,14 +65,8 @@ _CHOICES = {
 def not_taken(subject: Subject) -> Iterator[Found]:
     """Lines that systemd ignores, or refuses the whole unit for."""
     unit = subject.unit
-    for problem in (*unit.problems, *unit.exec_problems()):
-        line = Assignment("", "", "", problem.path, problem.line)
-        if problem.is_fatal:
-            yield Found(
-                line, f"{problem.text}: systemd refuses the unit", problem.fix, Severity.ERROR
-            )
-        else:
-            yield Found(line, f"{problem.text}: systemd ignores the line", problem.fix)
+    for _, found in mistakes(unit):
+        yield found
     for key in ("User", "Group"):
         for each in unit.lines(key):
             try:
@@ -81,28 +76,14 @@ def not_taken(subject: Subject) -> Iterator[Found]:
                 yield Found(each, text, f"write {key}=NAME", Severity.ERROR)
 
 
-def several_starts(subject: Subject) -> Iterator[Found]:
-    """A drop-in that means to replace the command, and adds one."""
-    if subject.type != "oneshot" and len(subject.starts) > 1:
-        _, line = subject.starts[-1]
-        yield Found(
-            line,
-            f"ExecStart= has {len(subject.starts)} commands: systemd refuses the unit",
-            "put an empty ExecStart= before the one that is to replace the others",
-            Severity.ERROR,
-        )
-
-
-def no_start(subject: Subject) -> Iterator[Found]:
-    """All of them reset, and none put in their place."""
-    unit = subject.unit
-    if subject.type != "oneshot" and not subject.starts and not unit.exec_problems():
-        text = "there is no ExecStart=: systemd refuses the unit"
-        fix = "add ExecStart=/path/to/the/daemon"
-        if unit.lines("ExecStart"):
-            text = "an empty ExecStart= took all commands away: systemd refuses the unit"
-            fix = "name the command in another ExecStart= below it"
-        yield Found("ExecStart", text, fix, Severity.ERROR)
+def mistakes(unit: Unit) -> Iterator[tuple[Assignment, Found]]:
+    """What systemd does not accept in a unit of any kind, each with its place."""
+    for problem in (*unit.problems, *unit.exec_problems()):
+        line = Assignment("", "", "", problem.path, problem.line)
+        is_fatal = problem.outcome is Outcome.REFUSED
+        severity = Severity.ERROR if is_fatal else Severity.WARNING
+        text = f"{problem.text}: {problem.outcome.value}"
+        yield line, Found(line, text, problem.fix, severity)
 
 
 def wrong_section(subject: Subject) -> Iterator[Found]:
@@ -141,8 +122,6 @@ def _ignored(line: Assignment, why: str, fix: str) -> Found:
 
 RULES = (
     Rule("not-taken", About.ANY, not_taken),
-    Rule("several-starts", About.ANY, several_starts),
-    Rule("no-start", About.ANY, no_start),
     Rule("wrong-section", About.ANY, wrong_section),
     Rule("bad-value", About.ANY, bad_value),
 )
