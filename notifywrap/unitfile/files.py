@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-__all__ = ["MOST_BYTES", "read_file", "read_start"]
+__all__ = ["MOST_BYTES", "is_utf8", "read_file", "read_start"]
 
 MOST_BYTES = 4 << 20  # of a unit file or a file of variables; what is larger is something else
 
@@ -31,6 +31,11 @@ def read_start(path: str, length: int) -> bytes:
     with open(fd, "rb") as file:
         _check(os.fstat(fd).st_mode, path)
         return file.read(length)
+
+
+def is_utf8(text: str) -> bool:
+    """Was all of it UTF-8 in its file?"""
+    return text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text)
 
 
 def _check(mode: int, path: str) -> None:

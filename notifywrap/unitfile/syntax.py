@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from notifywrap.lean import TYPE_CHECKING, Enum
+from notifywrap.unitfile.files import is_utf8
 from notifywrap.unitfile.words import shorten
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _why_refused(content: str) -> tuple[str, str] | None:
     """(what is wrong with a line, what to do) where systemd reads no further; else None."""
     if len(content) > LONGEST:
         return "a line longer than 1 MiB", "write it shorter, or as several"
-    if not content.isascii() and any("\udc80" <= char <= "\udcff" for char in content):
+    if not is_utf8(content):
         return "a line that is not UTF-8", "save the file as UTF-8"
     if content.startswith("[") and not content.endswith("]"):
         return f"invalid section header {shorten(content)}", f"write {shorten(content)[1:-1]}]"

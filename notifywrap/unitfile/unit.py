@@ -6,14 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from notifywrap.errors import SpecError
-from notifywrap.unitfile.environment import parse_assignments, parse_environment_file, words_of
+from notifywrap.unitfile.envfile import parse_environment_file
+from notifywrap.unitfile.environment import keep_valid, parse_assignments
 from notifywrap.unitfile.execline import parse_commands
-from notifywrap.unitfile.files import read_file
+from notifywrap.unitfile.files import is_utf8, read_file
 from notifywrap.unitfile.specifiers import Name, SpecifierError, parse_name, resolve
 from notifywrap.unitfile.syntax import Assignment, Outcome, Problem, parse_text
 from notifywrap.unitfile.tree import SEARCH_PATH, Tree
 from notifywrap.unitfile.values import parse_boolean, parse_span
-from notifywrap.unitfile.words import WordsError, split_words
+from notifywrap.unitfile.words import WordsError, split_quoted, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -176,15 +177,16 @@ class Unit:
         for line in self.lines("Environment"):
             if not line.value:
                 env = {}
-            env |= parse_assignments(self._resolve_each(words_of(line.value)))
+            env |= parse_assignments(self._resolve_each(split_quoted(line.value)[0]))
         is_of_instances = self.name.instance == "" and any(
             "%" in line.value for line in self.lines("EnvironmentFile")
         )
         is_all = not self.words("PassEnvironment") and not is_of_instances
+        version = self.tree.systemd_version() if self.tree else None
         for item, _ in self._environment_files():
             text = self._read(item.removeprefix("-"))
             is_all = is_all and text is not None
-            env |= parse_environment_file(text or "")
+            env |= keep_valid(parse_environment_file(text or "", version))
         for name in self.words("UnsetEnvironment"):
             env.pop(name, None)
         return env, is_all
@@ -198,14 +200,16 @@ class Unit:
         return found
 
     def _read(self, path: str) -> str | None:
-        if self.tree is None:
+        """The variables at *path*; None where that is not known, or the service fails for it."""
+        if self.tree is None or any(char in path for char in "*?["):
             return None
         try:
-            return self.tree.read(path)
+            text = self.tree.read(path)
         except FileNotFoundError:
             return "" if path else None
         except OSError:
             return None
+        return None if "\0" in text or not is_utf8(text) else text
 
     def _resolve_each(self, words: Iterable[str]) -> list[str]:
         """*words* with their specifiers resolved; systemd ignores one that it cannot resolve."""

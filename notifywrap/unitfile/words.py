@@ -29,7 +29,8 @@ LONGEST_SHOWN = 120
 class Escapes(Enum):
     """What a backslash is."""
 
-    MEANT = "C-style"
+    MEANT = "C-style; one that is not known stays as it is"
+    STRICT = "C-style; one that is not known is a mistake"
     KEPT = "a character like others"
     DROPPED = "left out, and what follows stays; a quote without its partner is no mistake then"
 
@@ -43,9 +44,20 @@ def split_words(text: str) -> list[str]:
     return _split(text, Escapes.KEPT)
 
 
-def split_quoted(text: str) -> list[str]:
-    """Words with quotes and C-style escapes, as in Environment=. Raises WordsError."""
-    return _split(text, Escapes.MEANT)
+def split_quoted(text: str) -> tuple[list[str], str]:
+    """(words with quotes and C-style escapes as in Environment=, what is wrong with the next one).
+
+    systemd ignores that and what follows; "" where nothing is wrong.
+    """
+    words: list[str] = []
+    try:
+        word, end = take_word(text, 0, Escapes.STRICT)
+        while word is not None:
+            words.append(word)
+            word, end = take_word(text, end, Escapes.STRICT)
+    except WordsError as error:
+        return words, str(error)
+    return words, ""
 
 
 def _split(text: str, escapes: Escapes) -> list[str]:
@@ -65,7 +77,7 @@ def take_word(
     Escapes that are not known stay as they are. Raises WordsError for a quote without its partner.
     """
     index = skip_space(text, start)
-    if index == len(text):
+    if index >= len(text):  # beyond, behind a backslash at the end
         return None, index
     pieces, quote = list[str](), ""
     while index < len(text):
@@ -100,13 +112,18 @@ def shorten(text: str) -> str:
 
 
 def _read_escape(text: str, index: int, escapes: Escapes) -> tuple[str, int]:
+    kind = text[index : index + 1]
     if escapes is Escapes.DROPPED:
-        return text[index : index + 1], index + 1
-    return _unescape(text, index)
+        return kind, index + 1
+    meant, end = _unescape(text, index)
+    if meant is None and escapes is Escapes.STRICT:
+        raise WordsError(f"\\{kind} is no escape (write \\\\ for a backslash)")
+    return (f"\\{kind}", index + 1) if meant is None else (meant, end)
 
 
-def _unescape(text: str, index: int) -> tuple[str, int]:
-    r"""(what the escape whose backslash stands before *index* means, where it ends)."""
+def _unescape(text: str, index: int) -> tuple[str | None, int]:
+    r"""(what the escape whose backslash stands before *index* means, where it ends); None for one
+    that is not known."""
     kind = text[index : index + 1]
     if kind in _SIMPLE and kind:
         return _SIMPLE[kind], index + 1
@@ -122,7 +139,7 @@ def _unescape(text: str, index: int) -> tuple[str, int]:
             return chr(number), end
     except (ValueError, OverflowError):
         pass  # no number, or none of Unicode
-    return f"\\{kind}", index + 1
+    return None, index
 
 
 def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list[str]]:
@@ -147,18 +164,16 @@ def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list
 
 def _expand(word: str, env: dict[str, str], unknown: list[str]) -> str:
     pieces, index = list[str](), 0
-    last = word.rfind("}")
-    while index < len(word):
-        dollar = word.find("$", index)
-        if dollar < 0:
-            break
+    while (dollar := word.find("$", index)) >= 0:
         pieces.append(word[index:dollar])
         index = dollar + 1
         if word.startswith("$", index):
             pieces.append("$")
             index += 1
-        elif word.startswith("{", index) and last > index:
-            end = word.index("}", index)
+        elif word.startswith("{", index):
+            end = word.find("}", index)
+            if end < 0:  # systemd leaves all of it as it is then
+                return "".join([*pieces, word[dollar:]])
             name = word[index + 1 : end]
             if name in env:
                 pieces.append(env[name])
