@@ -42,7 +42,7 @@ class Outcome(Enum):
     REFUSED = "systemd refuses the unit"
     CUT = "systemd ignores it and the rest of this file"  # of a drop-in
     IGNORED = "systemd ignores the line"
-    PARTLY = "systemd ignores that command and those behind it"
+    PARTLY = "systemd ignores that and what follows on the line"
 
 
 class Problem(NamedTuple):

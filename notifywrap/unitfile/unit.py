@@ -14,7 +14,7 @@ from notifywrap.unitfile.specifiers import Name, SpecifierError, parse_name, res
 from notifywrap.unitfile.syntax import Assignment, Outcome, Problem, parse_text
 from notifywrap.unitfile.tree import SEARCH_PATH, Tree
 from notifywrap.unitfile.values import parse_boolean, parse_span
-from notifywrap.unitfile.words import WordsError, split_quoted, split_words
+from notifywrap.unitfile.words import Escapes, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,10 +124,7 @@ class Unit:
             if not line.value:
                 found = []
                 continue
-            try:
-                words = split_words(line.value)
-            except WordsError:
-                continue
+            words, _ = split_words(line.value)
             found += [(word, line) for word in self._resolve_each(words)]
         return found
 
@@ -177,7 +174,7 @@ class Unit:
         for line in self.lines("Environment"):
             if not line.value:
                 env = {}
-            env |= parse_assignments(self._resolve_each(split_quoted(line.value)[0]))
+            env |= parse_assignments(self._resolve_each(split_words(line.value, Escapes.STRICT)[0]))
         is_of_instances = self.name.instance == "" and any(
             "%" in line.value for line in self.lines("EnvironmentFile")
         )

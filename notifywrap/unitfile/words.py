@@ -10,7 +10,6 @@ __all__ = [
     "expand_words",
     "shorten",
     "skip_space",
-    "split_quoted",
     "split_words",
     "take_word",
 ]
@@ -39,34 +38,20 @@ class WordsError(ValueError):
     """Words that systemd cannot take apart."""
 
 
-def split_words(text: str) -> list[str]:
-    """Words of a list that knows quotes but no escapes, as ReadWritePaths= does."""
-    return _split(text, Escapes.KEPT)
-
-
-def split_quoted(text: str) -> tuple[list[str], str]:
-    """(words with quotes and C-style escapes as in Environment=, what is wrong with the next one).
+def split_words(text: str, escapes: Escapes = Escapes.KEPT) -> tuple[list[str], str]:
+    """(the words of a list, what is wrong with the next one).
 
     systemd ignores that and what follows; "" where nothing is wrong.
     """
     words: list[str] = []
     try:
-        word, end = take_word(text, 0, Escapes.STRICT)
+        word, end = take_word(text, 0, escapes)
         while word is not None:
             words.append(word)
-            word, end = take_word(text, end, Escapes.STRICT)
+            word, end = take_word(text, end, escapes)
     except WordsError as error:
         return words, str(error)
     return words, ""
-
-
-def _split(text: str, escapes: Escapes) -> list[str]:
-    words: list[str] = []
-    word, end = take_word(text, 0, escapes)
-    while word is not None:
-        words.append(word)
-        word, end = take_word(text, end, escapes)
-    return words
 
 
 def take_word(
@@ -154,7 +139,7 @@ def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list
         if word.startswith("$") and word[1:2] not in ("{", "$"):
             name = word[1:]
             if name in env:
-                found += _split(env[name], Escapes.DROPPED)
+                found += split_words(env[name], Escapes.DROPPED)[0]
             else:
                 unknown.append(name)
             continue
