@@ -14,6 +14,7 @@ from notifywrap.unitfile.rules import (
     manager,
     reading,
     refused,
+    roots,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     *daemon.RULES,
     *confinement.RULES,
     *execution.RULES,
+    *roots.RULES,
 )
 
 
