@@ -42,8 +42,9 @@ CHECK = """\
 notifywrap check [--json] [--root DIR] UNIT...
 
 Says what is wrong with units that run notifywrap, and with any of Type=notify: settings that
-contradict each other, a sandbox that keeps a probe from its target, a watchdog or a restart
-that will not act as it reads, paths that are missing, options that notifywrap refuses.
+contradict each other, a sandbox that keeps a probe from its target or a program from being
+executed, a watchdog or a restart that will not act as it reads, paths that are missing, options
+that notifywrap refuses. Of any service: what systemd refuses or ignores, misspelled settings.
 
   UNIT         a name (traefik.service, web@1.service): found as systemd finds it, with its
                drop-ins, aliases and templates; or a path with a slash in it: the file as it
@@ -55,7 +56,9 @@ A finding is one line, in the file and line that it is about:
 
   FILE:LINE: error|warning|hint: what happens; what to write instead [rule]
 
-error: it cannot work. warning: it works until it matters. hint: for reading. Exit 1 if there
-is an error or a warning, 0 if not, 2 for misuse and for a UNIT that cannot be read: that is said
-on stderr, and the others are checked. systemd is not asked and need not be there.
+error: systemd refuses the unit, or a part of it cannot work. warning: systemd ignores
+something, or it works until it matters. hint: for reading. Exit 1 if there is an error or a
+warning, 0 if not, 2 for misuse and for a UNIT that cannot be read (masked, no regular file, more
+than 4 MiB): that is said on stderr, and the others are checked. systemd is not asked and need
+not be there.
 """

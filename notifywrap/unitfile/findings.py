@@ -24,8 +24,8 @@ __all__ = ["About", "Finding", "Found", "Rule", "Run", "Severity", "Subject", "U
 class Severity(Enum):
     """How bad it is. Hints are for reading: they do not fail a check."""
 
-    ERROR = "error"  # it cannot work
-    WARNING = "warning"  # it works, until it matters
+    ERROR = "error"  # systemd refuses the unit, or a part of it cannot work
+    WARNING = "warning"  # systemd ignores something, or it works until it matters
     HINT = "hint"
 
 

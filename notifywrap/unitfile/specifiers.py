@@ -61,34 +61,32 @@ def resolve(text: str, name: Name, path: str = "") -> tuple[str, bool]:
 
     Raises SpecifierError for a letter or digit that stands for nothing.
     """
-    result, index, is_whole = "", 0, True
-    while index < len(text):
-        char = text[index]
-        kind = text[index + 1 : index + 2]
-        if char != "%" or not kind:
-            result += char
-            index += 1
-            continue
-        meant = _look_up(kind, name, path)
+    if "%" not in text:
+        return text, True
+    known = _meanings(name, path)
+    pieces, is_whole = list[str](), True
+    index, percent = 0, text.find("%")
+    while 0 <= percent < len(text) - 1:
+        kind = text[percent + 1]
+        meant = known.get(kind)
         if meant is None:
             if kind.isascii() and kind.isalnum() and kind not in MACHINE and kind not in "iI":
                 raise SpecifierError(f"%{kind} is no specifier (write %% for a percent sign)")
             is_whole = is_whole and not kind.isalnum()
             meant = f"%{kind}"
-        result += meant
-        index += 2
-    return result, is_whole
+        pieces += (text[index:percent], meant)
+        index = percent + 2
+        percent = text.find("%", index)
+    return "".join([*pieces, text[index:]]), is_whole
 
 
-def _look_up(kind: str, name: Name, path: str) -> str | None:
-    if kind in "iI" and name.instance == "":
-        return None  # of a template
+def _meanings(name: Name, path: str) -> dict[str, str]:
     instance = name.instance or ""
     last = name.prefix.rpartition("-")[2]
-    stem = name.full.removesuffix(name.suffix)
     known = {
+        **_DIRECTORIES,
         "n": name.full,
-        "N": stem,
+        "N": name.full.removesuffix(name.suffix),
         "p": name.prefix,
         "P": unescape_name(name.prefix),
         "i": instance,
@@ -100,7 +98,9 @@ def _look_up(kind: str, name: Name, path: str) -> str | None:
         "y": path,
         "Y": path.rpartition("/")[0],
     }
-    return known[kind] if kind in known else _DIRECTORIES.get(kind)
+    if name.instance == "":  # of a template
+        del known["i"], known["I"]
+    return known
 
 
 def unescape_name(text: str) -> str:

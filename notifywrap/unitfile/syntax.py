@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-__all__ = ["Assignment", "Parsed", "Problem", "parse_text"]
+from notifywrap.lean import TYPE_CHECKING, Enum
+from notifywrap.unitfile.files import is_utf8
+from notifywrap.unitfile.words import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Assignment", "Outcome", "Parsed", "Problem", "parse_text"]
 
 WHITESPACE = " \t\n\r"
+LONGEST = 1 << 20  # systemd's LONG_LINE_MAX, for what is continued as well
+# What ends a line for systemd; several of these in a row are one end each where they differ.
+_ENDS = re.compile(r"(?:\r\n|\n\r|\n|\r)\0?|\0")
 SECTIONS = frozenset(
     (
         "Unit", "Install", "Service", "Socket", "Timer", "Path", "Mount", "Automount", "Swap",
@@ -25,18 +36,31 @@ class Assignment(NamedTuple):
     line: int
 
 
+class Outcome(Enum):
+    """What systemd does about a mistake."""
+
+    REFUSED = "systemd refuses the unit"
+    CUT = "systemd ignores it and the rest of this file"  # of a drop-in
+    IGNORED = "systemd ignores the line"
+    PARTLY = "systemd ignores that and what follows on the line"
+
+
 class Problem(NamedTuple):
     """What systemd does not accept.
 
-    fix       what to write instead
-    is_fatal  the whole unit is refused, else only this line is ignored
+    fix  what to write instead
     """
 
     path: str
     line: int
     text: str
     fix: str
-    is_fatal: bool = False
+    outcome: Outcome = Outcome.IGNORED
+
+    def in_dropin(self) -> Problem:
+        """The same, found in a drop-in: that is read up to there."""
+        is_cut = self.outcome is Outcome.REFUSED
+        return self._replace(outcome=Outcome.CUT) if is_cut else self
 
 
 class Parsed(NamedTuple):
@@ -55,11 +79,11 @@ def parse_text(text: str, path: str) -> Parsed:
     problems: list[Problem] = []
     section, is_known = "", False
     for line, content in _logical_lines(text):
+        refused = _why_refused(content)
+        if refused is not None:
+            problems.append(Problem(path, line, *refused, Outcome.REFUSED))
+            break  # systemd reads no further
         if content.startswith("["):
-            if not content.endswith("]"):
-                said = f"invalid section header {content!r}"
-                problems.append(Problem(path, line, said, f"write {content}]", is_fatal=True))
-                break  # systemd reads no further
             section = content[1:-1]
             is_known = section in SECTIONS
             if not is_known and not section.startswith("X-"):
@@ -69,40 +93,54 @@ def parse_text(text: str, path: str) -> Parsed:
         key, equals, value = content.partition("=")
         key = key.rstrip(WHITESPACE)
         if not section:
-            said = f"{content!r} stands before any section"
+            said = f"{shorten(content)} stands before any section"
             problems.append(Problem(path, line, said, "write [Service] or so above it"))
         elif not is_known:
             pass  # its header has been complained about
         elif not equals:
             fix = "write NAME=VALUE, or # before a comment"
-            problems.append(Problem(path, line, f"there is no '=' in {content!r}", fix))
+            problems.append(Problem(path, line, f"there is no '=' in {shorten(content)}", fix))
         elif not key:
-            said = f"there is no name before '=' in {content!r}"
+            said = f"there is no name before '=' in {shorten(content)}"
             problems.append(Problem(path, line, said, "write NAME=VALUE, or take the line out"))
         else:
             assignments.append(Assignment(section, key, value.strip(WHITESPACE), path, line))
     return Parsed(tuple(assignments), tuple(problems))
 
 
-def _logical_lines(text: str) -> list[tuple[int, str]]:
+def _why_refused(content: str) -> tuple[str, str] | None:
+    """(what is wrong with a line, what to do) where systemd reads no further; else None."""
+    if len(content) > LONGEST:
+        return "a line longer than 1 MiB", "write it shorter, or as several"
+    if not is_utf8(content):
+        return "a line that is not UTF-8", "save the file as UTF-8"
+    if content.startswith("[") and not content.endswith("]"):
+        return f"invalid section header {shorten(content)}", f"write {shorten(content)[1:-1]}]"
+    return None
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """(number of the first line, text) with comments gone and continued lines joined.
 
     A comment line inside a continued one is left out and does not end it; an empty line does.
     """
-    found: list[tuple[int, str]] = []
-    continued, began = "", 0
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+    pieces: list[str] = []
+    began = 0
+    for number, raw in enumerate(_ENDS.split(text.removeprefix("\ufeff")), 1):
         if raw.lstrip(WHITESPACE)[:1] in ("#", ";"):
+            if len(raw) > LONGEST:
+                yield number, raw
             continue
-        raw = raw.removesuffix("\r")
         began = began or number
-        joined = continued + raw
+        pieces.append(raw)
         # A backslash that is itself escaped does not continue the line.
-        if (len(joined) - len(joined.rstrip("\\"))) % 2:
-            continued = joined[:-1] + " "
+        if (len(raw) - len(raw.rstrip("\\"))) % 2:
+            pieces[-1] = raw[:-1] + " "
             continue
-        found.append((began, joined.strip(WHITESPACE)))
-        continued, began = "", 0
-    if continued:
-        found.append((began, continued.strip(WHITESPACE)))
-    return [(number, content) for number, content in found if content]
+        content = "".join(pieces).strip(WHITESPACE)
+        if content:
+            yield began, content
+        pieces, began = [], 0
+    content = "".join(pieces).strip(WHITESPACE)
+    if content:
+        yield began, content

@@ -7,6 +7,7 @@ import os
 import re
 
 from notifywrap.errors import SpecError
+from notifywrap.unitfile.files import read_file
 from notifywrap.unitfile.specifiers import Name, parse_name
 
 __all__ = ["SEARCH_PATH", "Found", "Tree"]
@@ -89,8 +90,7 @@ class Tree:
         here = self.real(path)
         if here == f"{self.root}/dev/null":
             return ""
-        with open(here, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        return read_file(here)
 
     def systemd_version(self) -> int | None:
         """The version of the systemd that is installed there, read from its library's name."""

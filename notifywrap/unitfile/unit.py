@@ -6,18 +6,20 @@ import os
 from typing import TYPE_CHECKING
 
 from notifywrap.errors import SpecError
-from notifywrap.unitfile.environment import parse_assignments, parse_environment_file, words_of
-from notifywrap.unitfile.execline import CommandError, parse_commands
+from notifywrap.unitfile.envfile import parse_environment_file
+from notifywrap.unitfile.environment import keep_valid, parse_assignments
+from notifywrap.unitfile.execline import parse_commands
+from notifywrap.unitfile.files import is_utf8, read_file
 from notifywrap.unitfile.specifiers import Name, SpecifierError, parse_name, resolve
-from notifywrap.unitfile.syntax import Assignment, Problem, parse_text
+from notifywrap.unitfile.syntax import Assignment, Outcome, Problem, parse_text
 from notifywrap.unitfile.tree import SEARCH_PATH, Tree
 from notifywrap.unitfile.values import parse_boolean, parse_span
-from notifywrap.unitfile.words import WordsError, split_words
+from notifywrap.unitfile.words import Escapes, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from notifywrap.unitfile.execline import Command
+    from notifywrap.unitfile.execline import Command, ExecLine
 
 __all__ = ["Unit", "load", "load_named", "load_path", "parse_unit"]
 
@@ -57,14 +59,19 @@ class Unit:
         self.dropins: list[str] = []
         self.problems: list[Problem] = []
         self._lines: dict[tuple[str, str], list[Assignment]] = {}
+        self._exec: dict[Assignment, ExecLine] = {}
         for file, text in texts:
-            if file != path:
-                self.dropins.append(file)
             parsed = parse_text(text, file)
-            self.problems += parsed.problems
+            if file == path:
+                self.problems += parsed.problems
+            else:
+                self.dropins.append(file)
+                self.problems += [problem.in_dropin() for problem in parsed.problems]
             for line in parsed.assignments:
                 place = _OLD.get((line.section, line.key), (line.section, line.key))
                 self._lines.setdefault(place, []).append(line)
+                if file != path and _is_exec(line) and self._read_exec(line).is_fatal:
+                    break  # systemd reads no further in a drop-in
 
     def settings(self) -> list[tuple[str, str]]:
         """(section, key) of everything that is set."""
@@ -117,10 +124,7 @@ class Unit:
             if not line.value:
                 found = []
                 continue
-            try:
-                words = split_words(line.value)
-            except WordsError:
-                continue
+            words, _ = split_words(line.value)
             found += [(word, line) for word in self._resolve_each(words)]
         return found
 
@@ -129,33 +133,36 @@ class Unit:
         return [word for word, _ in self.items(key, section)]
 
     def commands(self, key: str) -> list[tuple[Command, Assignment]]:
-        """The commands of an Exec setting; lines that systemd refuses are in `exec_problems()`."""
+        """The commands of an Exec setting that systemd takes; see `exec_problems()`."""
         found: list[tuple[Command, Assignment]] = []
         for line in self.lines(key):
             if not line.value:
                 found = []
-                continue
-            try:
-                commands = parse_commands(line.value, self.name, self._own_path)
-            except CommandError:
-                continue
-            found += [(command, line) for command in commands]
+            found += [(command, line) for command in self._read_exec(line).commands]
         return found
 
     def exec_problems(self) -> list[Problem]:
-        """Command lines for which systemd refuses the unit."""
-        found = []
-        for section, key in self._lines:
-            if section != "Service" or not key.startswith("Exec") or key in _NO_COMMANDS:
-                continue
-            for line in self.lines(key):
-                try:
-                    parse_commands(line.value, self.name, self._own_path)
-                except CommandError as error:
-                    said = f"{key}=: {error}"
-                    fix = f"write {key}=/path/to/program ARGUMENT..., as systemd.service(5) has it"
-                    found.append(Problem(line.path, line.line, said, fix, is_fatal=True))
-        return found
+        """Command lines that systemd does not take."""
+        lines = [line for lines in self._lines.values() for line in lines if _is_exec(line)]
+        problems = [self._judge(line) for line in lines]
+        return [problem for problem in problems if problem is not None]
+
+    def _read_exec(self, line: Assignment) -> ExecLine:
+        if line not in self._exec:
+            self._exec[line] = parse_commands(line.value, self.name, self._own_path)
+        return self._exec[line]
+
+    def _judge(self, line: Assignment) -> Problem | None:
+        """What is wrong with an Exec line, if anything."""
+        read = self._read_exec(line)
+        if not read.error:
+            return None
+        outcome = Outcome.PARTLY if read.commands else Outcome.IGNORED
+        outcome = Outcome.REFUSED if read.is_fatal else outcome
+        said = f"{line.key}=: {read.error}"
+        fix = f"write {line.key}=/path/to/program ARGUMENT..., as systemd.service(5) has it"
+        problem = Problem(line.path, line.line, said, fix, outcome)
+        return problem if line.path == self.path else problem.in_dropin()
 
     def environment(self) -> tuple[dict[str, str], bool]:
         """(what Environment= and EnvironmentFile= say, is that all?)
@@ -167,15 +174,16 @@ class Unit:
         for line in self.lines("Environment"):
             if not line.value:
                 env = {}
-            env |= parse_assignments(self._resolve_each(words_of(line.value)))
+            env |= parse_assignments(self._resolve_each(split_words(line.value, Escapes.STRICT)[0]))
         is_of_instances = self.name.instance == "" and any(
             "%" in line.value for line in self.lines("EnvironmentFile")
         )
         is_all = not self.words("PassEnvironment") and not is_of_instances
+        version = self.tree.systemd_version() if self.tree else None
         for item, _ in self._environment_files():
             text = self._read(item.removeprefix("-"))
             is_all = is_all and text is not None
-            env |= parse_environment_file(text or "")
+            env |= keep_valid(parse_environment_file(text or "", version))
         for name in self.words("UnsetEnvironment"):
             env.pop(name, None)
         return env, is_all
@@ -189,14 +197,16 @@ class Unit:
         return found
 
     def _read(self, path: str) -> str | None:
-        if self.tree is None:
+        """The variables at *path*; None where that is not known, or the service fails for it."""
+        if self.tree is None or any(char in path for char in "*?["):
             return None
         try:
-            return self.tree.read(path)
+            text = self.tree.read(path)
         except FileNotFoundError:
             return "" if path else None
         except OSError:
             return None
+        return None if "\0" in text or not is_utf8(text) else text
 
     def _resolve_each(self, words: Iterable[str]) -> list[str]:
         """*words* with their specifiers resolved; systemd ignores one that it cannot resolve."""
@@ -209,7 +219,9 @@ class Unit:
         return found
 
 
-_NO_COMMANDS = ("ExecPaths", "ExecSearchPath")
+def _is_exec(line: Assignment) -> bool:
+    is_command = line.key.startswith("Exec") and line.key not in ("ExecPaths", "ExecSearchPath")
+    return line.section == "Service" and is_command
 
 
 def parse_unit(text: str, name: str = "test.service", path: str = "") -> Unit:
@@ -255,13 +267,12 @@ def load_path(path: str) -> Unit:
             if each.endswith(".conf"):
                 beside.setdefault(each, f"{directory}/{each}")
     try:
-        paths = [file, *[beside[each] for each in sorted(beside)]]
-        texts = []
-        for each in paths:
-            with open(each, encoding="utf-8", errors="surrogateescape") as opened:
-                texts.append((each, opened.read()))
+        texts = [(each, read_file(each)) for each in (file, *[beside[n] for n in sorted(beside)])]
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+        what = path if error.filename == file else error.filename
+        raise SpecError(f"{what}: cannot be read: {error.strerror}") from None
+    if not texts[0][1]:
+        raise SpecError(f"{path}: it is empty, which masks the unit: systemd does not start it")
     directory = os.path.dirname(os.path.abspath(file))
     tree = Tree() if directory in SEARCH_PATH else None
     return Unit(name, file, texts, tree)

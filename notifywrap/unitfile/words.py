@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["WordsError", "expand_words", "split_quoted", "split_words", "take_word"]
+from notifywrap.lean import Enum
+
+__all__ = [
+    "Escapes",
+    "WordsError",
+    "expand_words",
+    "shorten",
+    "skip_space",
+    "split_words",
+    "take_word",
+]
 
 WHITESPACE = " \t\n\r"
 _SIMPLE = {
@@ -12,63 +22,93 @@ _SIMPLE = {
 _CODES = {"x": (2, 16), "u": (4, 16), "U": (8, 16)}
 
 
+LONGEST_SHOWN = 120
+
+
+class Escapes(Enum):
+    """What a backslash is."""
+
+    MEANT = "C-style; one that is not known stays as it is"
+    STRICT = "C-style; one that is not known is a mistake"
+    KEPT = "a character like others"
+    DROPPED = "left out, and what follows stays; a quote without its partner is no mistake then"
+
+
 class WordsError(ValueError):
     """Words that systemd cannot take apart."""
 
 
-def split_words(text: str) -> list[str]:
-    """Words of a list that knows quotes but no escapes, as ReadWritePaths= does."""
-    return _split(text, unescape=False)
+def split_words(text: str, escapes: Escapes = Escapes.KEPT) -> tuple[list[str], str]:
+    """(the words of a list, what is wrong with the next one).
 
-
-def split_quoted(text: str) -> list[str]:
-    """Words with quotes and C-style escapes, as in Environment=. Raises WordsError."""
-    return _split(text, unescape=True)
-
-
-def _split(text: str, *, unescape: bool) -> list[str]:
+    systemd ignores that and what follows; "" where nothing is wrong.
+    """
     words: list[str] = []
-    rest = text
-    while True:
-        word, rest = take_word(rest, unescape=unescape)
-        if word is None:
-            return words
-        words.append(word)
+    try:
+        word, end = take_word(text, 0, escapes)
+        while word is not None:
+            words.append(word)
+            word, end = take_word(text, end, escapes)
+    except WordsError as error:
+        return words, str(error)
+    return words, ""
 
 
-def take_word(text: str, *, unescape: bool = True) -> tuple[str | None, str]:
-    """(first word, what follows it and the space behind it); no word: (None, "").
+def take_word(
+    text: str, start: int = 0, escapes: Escapes = Escapes.MEANT
+) -> tuple[str | None, int]:
+    """(the first word from *start* on, where the next one begins); no word: (None, length).
 
     Escapes that are not known stay as they are. Raises WordsError for a quote without its partner.
     """
-    rest = text.lstrip(WHITESPACE)
-    if not rest:
-        return None, ""
-    word, quote, index = "", "", 0
-    while index < len(rest):
-        char = rest[index]
+    index = skip_space(text, start)
+    if index >= len(text):  # beyond, behind a backslash at the end
+        return None, index
+    pieces, quote = list[str](), ""
+    while index < len(text):
+        char = text[index]
         index += 1
-        if char == "\\" and unescape:
-            piece, index = _unescape(rest, index)
-            word += piece
-        elif quote:
-            if char == quote:
-                quote = ""
-            else:
-                word += char
-        elif char in "'\"":
+        if char == "\\" and escapes is not Escapes.KEPT:
+            piece, index = _read_escape(text, index, escapes)
+            pieces.append(piece)
+        elif char == quote:
+            quote = ""
+        elif not quote and char in "'\"":
             quote = char
-        elif char in WHITESPACE:
-            return word, rest[index:].lstrip(WHITESPACE)
+        elif not quote and char in WHITESPACE:
+            return "".join(pieces), skip_space(text, index)
         else:
-            word += char
-    if quote:
-        raise WordsError(f"a {quote} without its partner in {text!r}")
-    return word, ""
+            pieces.append(char)
+    if quote and escapes is not Escapes.DROPPED:
+        raise WordsError(f"a {quote} without its partner in {shorten(text[start:])}")
+    return "".join(pieces), index
 
 
-def _unescape(text: str, index: int) -> tuple[str, int]:
-    r"""(what the escape whose backslash stands before *index* means, where it ends)."""
+def skip_space(text: str, start: int) -> int:
+    """Where what is no space comes next."""
+    while start < len(text) and text[start] in WHITESPACE:
+        start += 1
+    return start
+
+
+def shorten(text: str) -> str:
+    """*text* in quotes, for a message: its beginning where it is long."""
+    return repr(text) if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]!r}..."
+
+
+def _read_escape(text: str, index: int, escapes: Escapes) -> tuple[str, int]:
+    kind = text[index : index + 1]
+    if escapes is Escapes.DROPPED:
+        return kind, index + 1
+    meant, end = _unescape(text, index)
+    if meant is None and escapes is Escapes.STRICT:
+        raise WordsError(f"\\{kind} is no escape (write \\\\ for a backslash)")
+    return (f"\\{kind}", index + 1) if meant is None else (meant, end)
+
+
+def _unescape(text: str, index: int) -> tuple[str | None, int]:
+    r"""(what the escape whose backslash stands before *index* means, where it ends); None for one
+    that is not known."""
     kind = text[index : index + 1]
     if kind in _SIMPLE and kind:
         return _SIMPLE[kind], index + 1
@@ -84,7 +124,7 @@ def _unescape(text: str, index: int) -> tuple[str, int]:
             return chr(number), end
     except (ValueError, OverflowError):
         pass  # no number, or none of Unicode
-    return f"\\{kind}", index + 1
+    return None, index
 
 
 def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list[str]]:
@@ -99,7 +139,7 @@ def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list
         if word.startswith("$") and word[1:2] not in ("{", "$"):
             name = word[1:]
             if name in env:
-                found += _split_relaxed(env[name])
+                found += split_words(env[name], Escapes.DROPPED)[0]
             else:
                 unknown.append(name)
             continue
@@ -107,28 +147,24 @@ def expand_words(words: list[str], env: dict[str, str]) -> tuple[list[str], list
     return found, unknown
 
 
-def _split_relaxed(text: str) -> list[str]:
-    try:
-        return split_words(text)
-    except WordsError:
-        return text.split()
-
-
 def _expand(word: str, env: dict[str, str], unknown: list[str]) -> str:
-    result, index = "", 0
-    while index < len(word):
-        if word.startswith("$$", index):
-            result += "$"
-            index += 2
-        elif word.startswith("${", index) and "}" in word[index:]:
-            end = word.index("}", index)
-            name = word[index + 2 : end]
+    pieces, index = list[str](), 0
+    while (dollar := word.find("$", index)) >= 0:
+        pieces.append(word[index:dollar])
+        index = dollar + 1
+        if word.startswith("$", index):
+            pieces.append("$")
+            index += 1
+        elif word.startswith("{", index):
+            end = word.find("}", index)
+            if end < 0:  # systemd leaves all of it as it is then
+                return "".join([*pieces, word[dollar:]])
+            name = word[index + 1 : end]
             if name in env:
-                result += env[name]
+                pieces.append(env[name])
             else:
                 unknown.append(name)
             index = end + 1
         else:
-            result += word[index]
-            index += 1
-    return result
+            pieces.append("$")
+    return "".join([*pieces, word[index:]])

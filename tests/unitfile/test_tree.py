@@ -172,6 +172,20 @@ def test_paths_that_are_missing_on_this_system_are_found(root: Root):
     assert root.rules() == []
 
 
+def test_an_optional_file_that_is_missing_on_this_system_is_found(root: Root):
+    """Traefik then serves without its certificates, and says so in one line of its log."""
+    extra = "ProtectSystem=strict\nReadWritePaths=-/etc/traefik/acme.json\n"
+    root.put("x.service", GOOD + extra)
+    assert root.rules() == ["optional-file"]
+    root.put("/etc/traefik/acme.json", "")
+    assert root.rules() == []
+    root.put("x.service", f"{GOOD}{extra}ReadWritePaths=/etc/traefik\n")
+    (root.path / "etc/traefik/acme.json").unlink()
+    assert root.rules() == [], "the service can create it"
+    root.put("x.service", GOOD + extra.replace("strict", "no"))
+    assert root.rules() == [], "it may write there anyway"
+
+
 def test_programs_are_followed_to_what_must_be_executable(root: Root):
     """notifywrap in a virtual environment: a symlink to a script whose interpreter is a symlink."""
     paths = "NoExecPaths=/ /dev/shm\nExecPaths=/usr/local/bin/notifywrap /usr/lib /usr/bin/server"

@@ -13,6 +13,8 @@ from notifywrap.unitfile.rules import (
     execution,
     manager,
     reading,
+    refused,
+    roots,
 )
 
 if TYPE_CHECKING:
@@ -25,12 +27,14 @@ __all__ = ["RULES", "lint"]
 
 RULES: tuple[Rule, ...] = (
     *reading.RULES,
+    *refused.RULES,
     *commandline.RULES,
     *credentials.RULES,
     *manager.RULES,
     *daemon.RULES,
     *confinement.RULES,
     *execution.RULES,
+    *roots.RULES,
 )
 
 
@@ -40,21 +44,18 @@ def lint(unit: Unit, understand: Understand) -> list[Finding]:
     understand  reads a command line of notifywrap's, see findings.py
     """
     if unit.name.suffix != ".service":
-        return list(_apply(reading.RULES[0], None, unit))
+        rule = reading.RULES[0]
+        return [
+            Finding(rule.name, found.severity, line.path, line.line, found.text, found.fix)
+            for line, found in reading.mistakes(unit)
+        ]
     subject = Subject(unit, understand)
     files = {path: number for number, path in enumerate([unit.path, *unit.dropins])}
-    findings = [finding for rule in RULES for finding in _apply(rule, subject, unit)]
+    findings = [finding for rule in RULES for finding in _apply(rule, subject)]
     return sorted(findings, key=lambda found: (files.get(found.path, 0), found.line))
 
 
-def _apply(rule: Rule, subject: Subject | None, unit: Unit) -> Iterator[Finding]:
-    if subject is None:
-        for problem in unit.problems:
-            severity = Severity.ERROR if problem.is_fatal else Severity.WARNING
-            yield Finding(
-                rule.name, severity, problem.path, problem.line, problem.text, problem.fix
-            )
-        return
+def _apply(rule: Rule, subject: Subject) -> Iterator[Finding]:
     if rule.about is About.OURS and not subject.is_ours:
         return
     if rule.about is About.NOTIFY and not (subject.is_notify or subject.is_ours):

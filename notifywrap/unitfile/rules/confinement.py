@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from notifywrap.unitfile.findings import Subject
+    from notifywrap.unitfile.unit import Unit
 
 __all__ = ["RULES"]
 
@@ -165,8 +166,7 @@ def root_in_runtime(subject: Subject) -> Iterator[Found]:
 def missing_paths(subject: Subject) -> Iterator[Found]:
     """A path without "-" that is not there: 226/NAMESPACE, before anything runs."""
     made = ["/tmp", "/var/tmp"] if has_private_tmp(subject.unit) else []
-    for key, parent in {**DIRECTORIES, "ConfigurationDirectory": "/etc"}.items():
-        made += [f"{parent}/{word.partition(':')[0]}" for word in subject.unit.words(key)]
+    made += _made_directories(subject.unit)
     for item, line in subject.unit.items("ReadWritePaths"):
         path = item.lstrip("+")
         if item.startswith("-") or path in made or "%" in path or _comes_with_boot(subject, path):
@@ -176,13 +176,54 @@ def missing_paths(subject: Subject) -> Iterator[Found]:
                 text = f"ReadWritePaths={path} is not there: the service fails with 226/NAMESPACE"
                 fix = "create it, use StateDirectory=, or write -PATH if the service can do without"
                 yield Found(line, text, fix, Severity.ERROR)
-        elif "." in posixpath.basename(path).strip(".") and not path.endswith(".d"):
+        elif _is_file_name(path):
             yield Found(
                 line,
                 f"ReadWritePaths={path} names a file: until somebody has created it the service"
                 " fails with 226/NAMESPACE",
                 "name its directory, or use StateDirectory=",
             )
+
+
+def optional_file(subject: Subject) -> Iterator[Found]:
+    """The "-" lets the service start without it, in a directory where it may create nothing.
+
+    Tried: Traefik without its acme.json logs one line, and serves without certificates.
+    """
+    unit = subject.unit
+    if protect_system(unit) != "strict":
+        return
+    writable = [item.lstrip("-+") for item in unit.words("ReadWritePaths")]
+    writable += _made_directories(unit)
+    for item, line in unit.items("ReadWritePaths"):
+        path = item.lstrip("-+")
+        is_inside = covers(writable, posixpath.dirname(path)) or _comes_with_boot(subject, path)
+        if not item.startswith("-") or is_inside or not _is_file_name(path):
+            continue
+        outcome = "the service starts, and cannot create it"
+        if subject.daemon == "traefik":
+            outcome += ": it serves without its certificates"
+        severity, when = Severity.WARNING, "is not there"
+        if unit.tree is None:
+            severity, when = Severity.HINT, "names a file, which may be missing"
+        elif unit.tree.exists(path):
+            continue
+        fix = "use StateDirectory= and keep it there, or create it before the start"
+        yield Found(line, f"ReadWritePaths=-{path} {when}: {outcome}", fix, severity)
+
+
+def _made_directories(unit: Unit) -> list[str]:
+    """What systemd makes for the service: /var/lib/x of StateDirectory=x, ..."""
+    return [
+        f"{parent}/{word.partition(':')[0]}"
+        for key, parent in {**DIRECTORIES, "ConfigurationDirectory": "/etc"}.items()
+        for word in unit.words(key)
+    ]
+
+
+def _is_file_name(path: str) -> bool:
+    """By its looks, where nothing else is known."""
+    return "." in posixpath.basename(path).strip(".") and not path.endswith(".d")
 
 
 def _comes_with_boot(subject: Subject, path: str) -> bool:
@@ -217,6 +258,25 @@ def asserts(subject: Subject) -> Iterator[Found]:
                 )
 
 
+def asserts_wrapper_alone(subject: Subject) -> Iterator[Found]:
+    """An assertion that holds while the daemon itself is missing."""
+    unit = subject.unit
+    keys = ("AssertFileIsExecutable", "AssertPathExists")
+    lines = [line for key in keys for line in unit.lines(key, section="Unit")]
+    asserted = [line.value.lstrip("|") for line in lines]
+    if subject.run is None or not subject.target or subject.target[0] in asserted:
+        return
+    for line, path in zip(lines, asserted, strict=True):
+        if path == subject.run.program and subject.target[0].startswith("/"):
+            yield Found(
+                line,
+                f"{line.key}= is about notifywrap alone: where {subject.target[0]} is missing the"
+                " service is started again and again, with exit status 127",
+                f"add {line.key}={subject.target[0]}",
+                Severity.HINT,
+            )
+
+
 def hidden_program(subject: Subject) -> Iterator[Found]:
     """A virtual environment in a home directory, and a sandbox that hides homes."""
     unit = subject.unit
@@ -244,5 +304,7 @@ RULES = (
     Rule("root-in-runtime", About.ANY, root_in_runtime),
     Rule("missing-path", About.ANY, missing_paths, is_advice=True),
     Rule("asserts", About.NOTIFY, asserts, is_advice=True),
+    Rule("optional-file", About.NOTIFY, optional_file, is_advice=True),
+    Rule("asserts-wrapper", About.OURS, asserts_wrapper_alone),
     Rule("hidden-program", About.ANY, hidden_program),
 )

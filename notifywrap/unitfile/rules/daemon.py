@@ -24,6 +24,7 @@ class Daemon(NamedTuple):
     is_go          its listen backlog is /proc/sys/net/core/somaxconn, if it can read that
     stop_s         how long its clean stop may take by default
     needs_netlink  it lists the network interfaces, and ends when it cannot
+    needs_proc     it ends where /proc has nothing but processes
     reloads        does HUP, or what its preset has in place of it, reload it?
     """
 
@@ -32,6 +33,7 @@ class Daemon(NamedTuple):
     is_go: bool = False
     stop_s: float = 0.0
     needs_netlink: bool = False
+    needs_proc: bool = False
     reloads: bool = True
 
 
@@ -40,7 +42,8 @@ DAEMONS = {
     "alertmanager": Daemon(is_go=True),
     "caddy": Daemon(says_ready=True, is_go=True),
     "etcd": Daemon(says_ready=True, is_go=True),
-    "juicefs": Daemon(is_go=True, needs_netlink=True),
+    # Tried: `juicefs version` panics without /proc/sys/kernel/osrelease (modernc.org/fileutil).
+    "juicefs": Daemon(is_go=True, needs_netlink=True, needs_proc=True),
     "minio": Daemon(says_ready=True, is_go=True, needs_netlink=True),
     "nats-server": Daemon(is_go=True),
     "nginx": Daemon(),
@@ -54,6 +57,7 @@ DAEMONS = {
     "valkey-server": Daemon(says_ready=True, reloads=False),
 }
 _MARGIN_S = 2.0
+_PYTHON = ("python", "gunicorn", "uvicorn", "celery")
 
 
 def silent(subject: Subject) -> Iterator[Found]:
@@ -109,7 +113,8 @@ def short_backlog(subject: Subject) -> Iterator[Found]:
     """Without /proc/sys a Go program listens with a queue of 128 (golang/go#79002)."""
     known = DAEMONS.get(subject.daemon, Daemon())
     unit = subject.unit
-    if known.is_go and unit.text("ProcSubset") == "pid" and not subject.has_sockets:
+    is_short = known.is_go and not known.needs_proc and not subject.has_sockets
+    if is_short and unit.text("ProcSubset") == "pid":
         yield Found(
             "ProcSubset",
             f"ProcSubset=pid hides somaxconn: {subject.daemon} listens with a queue of 128, not"
@@ -118,9 +123,32 @@ def short_backlog(subject: Subject) -> Iterator[Found]:
         )
 
 
+def proc_subset(subject: Subject) -> Iterator[Found]:
+    """Who needs more of /proc than its processes."""
+    if subject.unit.text("ProcSubset") != "pid":
+        return
+    if DAEMONS.get(subject.daemon, Daemon()).needs_proc:
+        yield Found(
+            "ProcSubset",
+            f"ProcSubset=pid hides /proc/sys: {subject.daemon} ends at once (a panic at init)",
+            "write ProcSubset=all",
+            Severity.ERROR,
+        )
+    elif subject.is_ours and subject.daemon.startswith(_PYTHON):
+        # Tried: psutil 7.2.2.
+        yield Found(
+            "ProcSubset",
+            "ProcSubset=pid hides /proc/stat and /proc/meminfo: if the target uses psutil,"
+            " cpu_percent(), virtual_memory(), create_time() and children() fail",
+            "try those, or write ProcSubset=all",
+            Severity.HINT,
+        )
+
+
 RULES = (
     Rule("silent", About.NOTIFY, silent),
     Rule("stop-too-short", About.NOTIFY, stop_too_short, is_advice=True),
     Rule("netlink-needed", About.ANY, netlink_needed),
     Rule("short-backlog", About.ANY, short_backlog, is_advice=True),
+    Rule("proc-subset", About.ANY, proc_subset),
 )

@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from notifywrap.unitfile.findings import About, Found, Rule, Severity
+from notifywrap.unitfile.programs import find_executed, find_interpreters
 from notifywrap.unitfile.sandbox import covers, listed, noexec_everywhere, writable_mounts
 
 if TYPE_CHECKING:
@@ -51,14 +52,12 @@ def root_directory(subject: Subject) -> Iterator[Found]:
 def exec_paths(subject: Subject) -> Iterator[Found]:
     """Each program, its interpreter and its libraries must be executable."""
     unit = subject.unit
-    if not noexec_everywhere(unit):
+    if not unit.words("NoExecPaths"):
         return
     where = "ExecPaths" if unit.lines("ExecPaths") else "NoExecPaths"
-    programs = dict.fromkeys(_programs(subject))
-    for path in programs:
-        if not _may_run(subject, path):
-            text = f"ExecPaths= does not cover {path}: 203/EXEC, or exit status 126"
-            yield Found(where, text, f"add {path} to ExecPaths=", Severity.ERROR)
+    yield from _programs_not_covered(subject, where)
+    if not noexec_everywhere(unit):
+        return
     if not any(_may_run(subject, path) for path in _LIBRARIES):
         yield Found(
             where,
@@ -67,7 +66,9 @@ def exec_paths(subject: Subject) -> Iterator[Found]:
             "add /usr/lib to ExecPaths= (and /lib with RootDirectory=)",
             Severity.ERROR,
         )
-    names = [*programs, *listed(unit, "ExecPaths")]
+    places = [place for each in find_executed(subject) for place in each.places]
+    names = [path for each in places for path in (each, *find_interpreters(subject, each))]
+    names += listed(unit, "ExecPaths")
     if subject.is_ours and not any(_is_python(path) for path in names):
         yield Found(
             where,
@@ -77,43 +78,51 @@ def exec_paths(subject: Subject) -> Iterator[Found]:
         )
 
 
+def _programs_not_covered(subject: Subject, where: str) -> Iterator[Found]:
+    """A path is named once, with the first thing that fails."""
+    seen: set[str] = set()
+    for each in find_executed(subject):
+        running = [path for path in each.places if _may_run(subject, path)]
+        name, needed = each.name, each.places
+        if running:
+            needed = tuple(find_interpreters(subject, running[0]))
+        missing = [path for path in needed if not _may_run(subject, path)]
+        if running and missing:
+            name = missing[0]
+        if missing and name not in seen:
+            seen.add(name)
+            path = name if name.startswith("/") else f"the path of {name}"
+            yield Found(
+                where,
+                f"ExecPaths= does not cover {name}: {each.outcome}",
+                f"add {path} to ExecPaths=",
+                Severity.ERROR if each.is_fatal else Severity.WARNING,
+            )
+
+
 def _is_python(path: str) -> bool:
     return posixpath.basename(path).startswith("python") or path in ("/usr", "/usr/bin", "/bin")
 
 
 def _may_run(subject: Subject, path: str) -> bool:
-    """Does ExecPaths= cover it? systemd follows the symlinks in there, and so does exec."""
-    allowed = listed(subject.unit, "ExecPaths")
+    """Of the paths in both lists that *path* is, or is below, the longest decides. systemd follows
+    the symlinks in there, and so does exec."""
     tree = subject.unit.tree
-    if covers(allowed, path):
-        return True
-    return tree is not None and covers(map(tree.real, allowed), tree.real(path))
+    real = _merge_usr if tree is None else tree.real
+    goal = real(path)
+    longest = {"ExecPaths": -1, "NoExecPaths": -1}
+    for key in longest:
+        lengths = [
+            len(each) for each in map(real, listed(subject.unit, key)) if covers([each], goal)
+        ]
+        longest[key] = max(lengths, default=-1)
+    return longest["ExecPaths"] >= longest["NoExecPaths"]
 
 
-def _programs(subject: Subject) -> list[str]:
-    """Absolute paths of what the unit executes, interpreters included where they can be read."""
-    found = [command.path for command, _ in subject.starts]
-    if subject.run is not None:
-        found.append(subject.run.program)
-    found += subject.target[:1]
-    tree = subject.unit.tree
-    found = [path for path in found if path.startswith("/")]
-    if tree is None:
-        return found
-    return [*found, *(each for path in found for each in _interpreters(tree.real(path)))]
-
-
-def _interpreters(file: str) -> list[str]:
-    """What stands behind #! in a script."""
-    try:
-        with open(file, "rb") as opened:
-            first = opened.readline(256)
-    except OSError:
-        return []
-    words = first[2:].decode("utf-8", "surrogateescape").split() if first[:2] == b"#!" else []
-    if words[:1] == ["/usr/bin/env"] and len(words) > 1:
-        return [words[0], f"/usr/bin/{words[1]}"]
-    return words[:1]
+def _merge_usr(path: str) -> str:
+    """Where /bin and its kin are symlinks into /usr, as everywhere but on a system that is not
+    looked at."""
+    return f"/usr{path}" if covers(("/bin", "/sbin", "/lib", "/lib64"), path) else path
 
 
 RULES = (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from notifywrap.unitfile.execline import Command
     from notifywrap.unitfile.findings import Subject
+    from notifywrap.unitfile.syntax import Assignment
 
 __all__ = ["RULES"]
 
@@ -179,8 +180,7 @@ def reload_way(subject: Subject) -> Iterator[Found]:
             fix = f"leave it out and write --reload {signal}"
             yield Found("ReloadSignal", text, fix, Severity.ERROR)
         if commands:
-            text = "Type=notify-reload with ExecReload=: the target is reloaded twice"
-            yield Found(commands[0][1], text, "leave ExecReload= out")
+            yield _reload_beside(*commands[0])
         return
     if subject.main_is_target:
         return
@@ -201,6 +201,20 @@ def reload_way(subject: Subject) -> Iterator[Found]:
         text = "--reload is never asked for: the unit has no ExecReload="
         fix = "add ExecReload=notifywrap reload $MAINPID (or Type=notify-reload, systemd 253)"
         yield Found("ExecStart", text, fix, Severity.HINT)
+
+
+def _reload_beside(command: Command, line: Assignment) -> Found:
+    """Tried: systemd 257 signals before it runs ExecReload=, 262 after that has gone well."""
+    text = "systemd sends HUP itself for Type=notify-reload"
+    fix = "leave ExecReload= out"
+    if os.path.basename(command.path) in ("kill", "notifywrap"):
+        text += ": with this ExecReload= the target may be reloaded twice"
+    else:
+        text += (
+            ", up to 257 before ExecReload= is run: if that fails, the target has reloaded anyway"
+        )
+        fix += ", or have notifywrap run it in place of HUP: --reload exec:COMMAND"
+    return Found(line, text, fix)
 
 
 def _names_main_pid(command: Command) -> bool:

@@ -4,44 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from notifywrap.unitfile.directives import DIRECTIVES, NEWEST
 from notifywrap.unitfile.findings import About, Found, Rule, Severity
 from notifywrap.unitfile.specifiers import SpecifierError, resolve
-from notifywrap.unitfile.syntax import Assignment
+from notifywrap.unitfile.syntax import Assignment, Outcome
 from notifywrap.unitfile.values import parse_boolean, parse_span
+from notifywrap.unitfile.words import Escapes, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from notifywrap.unitfile.findings import Subject
+    from notifywrap.unitfile.unit import Unit
 
 __all__ = ["RULES"]
 
-# Settings that are often put into the wrong section, and where systemd looks for them.
-_SECTION_OF = {
-    "StartLimitIntervalSec": "Unit",
-    "StartLimitAction": "Unit",
-    "After": "Unit",
-    "Wants": "Unit",
-    "Requires": "Unit",
-    "AssertPathExists": "Unit",
-    "AssertFileIsExecutable": "Unit",
-    "ConditionPathExists": "Unit",
-    "WantedBy": "Install",
-    "Type": "Service",
-    "ExecStart": "Service",
-    "Restart": "Service",
-    "RestartSec": "Service",
-    "WatchdogSec": "Service",
-    "NotifyAccess": "Service",
-    "KillMode": "Service",
-    "User": "Service",
-    "DynamicUser": "Service",
-    "TimeoutStartSec": "Service",
-    "TimeoutStopSec": "Service",
-    "Environment": "Service",
-    "EnvironmentFile": "Service",
-}
-_OLD_PLACES = {("Service", "StartLimitAction")}  # still taken
+# Lists whose words may be quoted; in others a quote is a character.
+_LISTS = (
+    "ReadWritePaths", "ReadOnlyPaths", "InaccessiblePaths", "ExecPaths", "NoExecPaths", "BindPaths",
+    "BindReadOnlyPaths", "TemporaryFileSystem", "StateDirectory", "CacheDirectory", "LogsDirectory",
+    "RuntimeDirectory", "ConfigurationDirectory", "PassEnvironment", "UnsetEnvironment",
+    "Environment", "RestrictNetworkInterfaces",
+)  # fmt: skip
 _SPANS = (
     "WatchdogSec", "RestartSec", "TimeoutSec", "TimeoutStartSec", "TimeoutStopSec",
     "TimeoutAbortSec", "RuntimeMaxSec",
@@ -64,14 +48,8 @@ _CHOICES = {
 def not_taken(subject: Subject) -> Iterator[Found]:
     """Lines that systemd ignores, or refuses the whole unit for."""
     unit = subject.unit
-    for problem in (*unit.problems, *unit.exec_problems()):
-        line = Assignment("", "", "", problem.path, problem.line)
-        if problem.is_fatal:
-            yield Found(
-                line, f"{problem.text}: systemd refuses the unit", problem.fix, Severity.ERROR
-            )
-        else:
-            yield Found(line, f"{problem.text}: systemd ignores the line", problem.fix)
+    for _, found in mistakes(unit):
+        yield found
     for key in ("User", "Group"):
         for each in unit.lines(key):
             try:
@@ -81,40 +59,67 @@ def not_taken(subject: Subject) -> Iterator[Found]:
                 yield Found(each, text, f"write {key}=NAME", Severity.ERROR)
 
 
-def several_starts(subject: Subject) -> Iterator[Found]:
-    """A drop-in that means to replace the command, and adds one."""
-    if subject.type != "oneshot" and len(subject.starts) > 1:
-        _, line = subject.starts[-1]
-        yield Found(
-            line,
-            f"ExecStart= has {len(subject.starts)} commands: systemd refuses the unit",
-            "put an empty ExecStart= before the one that is to replace the others",
-            Severity.ERROR,
-        )
+def mistakes(unit: Unit) -> Iterator[tuple[Assignment, Found]]:
+    """What systemd does not accept in a unit of any kind, each with its place."""
+    for problem in (*unit.problems, *unit.exec_problems()):
+        line = Assignment("", "", "", problem.path, problem.line)
+        is_fatal = problem.outcome is Outcome.REFUSED
+        severity = Severity.ERROR if is_fatal else Severity.WARNING
+        text = f"{problem.text}: {problem.outcome.value}"
+        yield line, Found(line, text, problem.fix, severity)
 
 
-def no_start(subject: Subject) -> Iterator[Found]:
-    """All of them reset, and none put in their place."""
-    unit = subject.unit
-    if subject.type != "oneshot" and not subject.starts and not unit.exec_problems():
-        text = "there is no ExecStart=: systemd refuses the unit"
-        fix = "add ExecStart=/path/to/the/daemon"
-        if unit.lines("ExecStart"):
-            text = "an empty ExecStart= took all commands away: systemd refuses the unit"
-            fix = "name the command in another ExecStart= below it"
-        yield Found("ExecStart", text, fix, Severity.ERROR)
+def broken_list(subject: Subject) -> Iterator[Found]:
+    """A quote without its partner: what is before it holds, and nothing else of the line."""
+    for key in _LISTS:
+        for line in subject.unit.lines(key):
+            escapes = Escapes.STRICT if key == "Environment" else Escapes.KEPT
+            words, error = split_words(line.value, escapes)
+            if error:
+                outcome = Outcome.PARTLY if words else Outcome.IGNORED
+                fix = "close the quote, or put a backslash before it"
+                if "without its partner" not in error:
+                    fix = "write it so"
+                yield Found(line, f"{line.key}=: {error}: {outcome.value}", fix)
 
 
 def wrong_section(subject: Subject) -> Iterator[Found]:
     """A setting where systemd does not look for it."""
-    for section, key in subject.unit.settings():
-        right = _SECTION_OF.get(key, section)
-        if right == section or (section, key) in _OLD_PLACES or section.startswith("X-"):
+    for line in _not_known(subject):
+        right = [section for section, keys in DIRECTIVES.items() if line.key in keys]
+        if right:
+            text = f"{line.key}= in [{line.section}] is ignored by systemd"
+            yield Found(line, text, f"move it to [{right[0]}]")
+
+
+def misspelled(subject: Subject) -> Iterator[Found]:
+    """A setting that no systemd has: it says so in the journal, and goes on without."""
+    for line in _not_known(subject):
+        if any(line.key in keys for keys in DIRECTIVES.values()):
             continue
-        for line in subject.unit.lines(key, section=section):
-            yield Found(
-                line, f"{key}= in [{section}] is ignored by systemd", f"move it to [{right}]"
-            )
+        from difflib import get_close_matches  # for the few who need it
+
+        known = {key.lower(): key for key in DIRECTIVES[line.section]}
+        near = [known[each] for each in get_close_matches(line.key.lower(), known, 1, 0.8)]
+        text = f"{line.key}= is no setting of [{line.section}]: systemd ignores the line"
+        fix = f"write X-{line.key}= if it is your own, or take it out"
+        severity = Severity.WARNING
+        if near:
+            fix = f"did you mean {near[0]}=?"
+        elif (subject.version or NEWEST + 1) > NEWEST:
+            text = f"{line.key}= is no setting of [{line.section}] up to systemd {NEWEST}"
+            severity = Severity.HINT
+        yield Found(line, text, fix, severity)
+
+
+def _not_known(subject: Subject) -> Iterator[Assignment]:
+    """Lines whose section does not have their setting; what begins with X- is not systemd's."""
+    unit = subject.unit
+    for place, key in unit.settings():
+        for line in unit.lines(key, section=place):
+            known = DIRECTIVES.get(line.section)
+            if known and line.key not in known and not line.key.startswith("X-"):
+                yield line
 
 
 def bad_value(subject: Subject) -> Iterator[Found]:
@@ -141,8 +146,8 @@ def _ignored(line: Assignment, why: str, fix: str) -> Found:
 
 RULES = (
     Rule("not-taken", About.ANY, not_taken),
-    Rule("several-starts", About.ANY, several_starts),
-    Rule("no-start", About.ANY, no_start),
+    Rule("broken-list", About.ANY, broken_list),
     Rule("wrong-section", About.ANY, wrong_section),
+    Rule("misspelled", About.ANY, misspelled),
     Rule("bad-value", About.ANY, bad_value),
 )
