@@ -95,7 +95,7 @@ class Tree:
     def systemd_version(self) -> int | None:
         """The version of the systemd that is installed there, read from its library's name."""
         for directory in LIBRARIES:
-            for entry in self._list(directory):
+            for entry in self.entries(directory):
                 found = re.match(r"libsystemd-shared-(\d+)", entry)
                 if found:
                     return int(found[1])
@@ -150,7 +150,7 @@ class Tree:
         found = {asked}
         template = name.template if fragment.endswith(f"/{name.template}") else ""
         for directory in self._search:
-            for entry in self._list(directory):
+            for entry in self.entries(directory):
                 if not entry.endswith(name.suffix):
                     continue
                 goal = self._alias_goal(f"{directory}/{entry}").rpartition("/")[2]
@@ -173,12 +173,13 @@ class Tree:
         directories += [f"{directory}/{name.suffix[1:]}.d" for directory in self._search]
         chosen: dict[str, str] = {}
         for directory in directories:
-            for entry in self._list(directory):
+            for entry in self.entries(directory):
                 if entry.endswith(".conf") and not entry.startswith("."):
                     chosen.setdefault(entry, f"{directory}/{entry}")
         return [chosen[entry] for entry in sorted(chosen)]
 
-    def _list(self, directory: str) -> list[str]:
+    def entries(self, directory: str) -> list[str]:
+        """The names in a directory; [] for none."""
         try:
             return os.listdir(self.real(directory))
         except OSError:

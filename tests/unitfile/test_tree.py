@@ -186,6 +186,17 @@ def test_an_optional_file_that_is_missing_on_this_system_is_found(root: Root):
     assert root.rules() == [], "it may write there anyway"
 
 
+def test_psutil_in_the_target_s_environment_needs_more_of_proc(root: Root):
+    """Nothing is said of Python programs without it: most miss nothing."""
+    text = GOOD.replace("/usr/bin/server", "/srv/app/venv/bin/gunicorn app:app")
+    root.put("x.service", f"{text}ProcSubset=pid\n")
+    root.put("/srv/app/venv/pyvenv.cfg", "")
+    root.put("/srv/app/venv/lib/python3.11/site-packages/flask/__init__.py", "")
+    assert root.rules() == []
+    root.put("/srv/app/venv/lib/python3.11/site-packages/psutil/__init__.py", "")
+    assert root.rules() == ["proc-subset"]
+
+
 def test_programs_are_followed_to_what_must_be_executable(root: Root):
     """notifywrap in a virtual environment: a symlink to a script whose interpreter is a symlink."""
     paths = "NoExecPaths=/ /dev/shm\nExecPaths=/usr/local/bin/notifywrap /usr/lib /usr/bin/server"

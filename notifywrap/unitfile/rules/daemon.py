@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.policy.duration import format_duration
@@ -57,7 +58,6 @@ DAEMONS = {
     "valkey-server": Daemon(says_ready=True, reloads=False),
 }
 _MARGIN_S = 2.0
-_PYTHON = ("python", "gunicorn", "uvicorn", "celery")
 
 
 def silent(subject: Subject) -> Iterator[Found]:
@@ -134,15 +134,31 @@ def proc_subset(subject: Subject) -> Iterator[Found]:
             "write ProcSubset=all",
             Severity.ERROR,
         )
-    elif subject.is_ours and subject.daemon.startswith(_PYTHON):
-        # Tried: psutil 7.2.2.
+    elif _has_psutil(subject):
+        # Tried: psutil 7.2.2. Without it few programs miss anything: our own units for gunicorn
+        # and uvicorn have the setting.
         yield Found(
             "ProcSubset",
-            "ProcSubset=pid hides /proc/stat and /proc/meminfo: if the target uses psutil,"
-            " cpu_percent(), virtual_memory(), create_time() and children() fail",
-            "try those, or write ProcSubset=all",
+            "ProcSubset=pid hides /proc/stat and /proc/meminfo, and the target has psutil in its"
+            " virtual environment: cpu_percent(), virtual_memory(), create_time() and children()"
+            " fail",
+            "see whether it calls them, or write ProcSubset=all",
             Severity.HINT,
         )
+
+
+def _has_psutil(subject: Subject) -> bool:
+    """Is it in the virtual environment that the target's program belongs to?"""
+    tree = subject.unit.tree
+    if tree is None or not subject.target:
+        return False
+    home = posixpath.dirname(posixpath.dirname(subject.target[0]))
+    libraries = [
+        f"{home}/lib/{each}" for each in tree.entries(f"{home}/lib") if each[:6] == "python"
+    ]
+    return tree.exists(f"{home}/pyvenv.cfg") and any(
+        tree.exists(f"{each}/site-packages/psutil") for each in libraries
+    )
 
 
 RULES = (
