@@ -77,7 +77,7 @@ def broken_list(subject: Subject) -> Iterator[Found]:
             words, error = split_words(line.value, escapes)
             if error:
                 outcome = Outcome.PARTLY if words else Outcome.IGNORED
-                fix = "close the quote, or put a backslash before it"
+                fix = "close the quote, or take it out"
                 if "without its partner" not in error:
                     fix = "write it so"
                 yield Found(line, f"{line.key}=: {error}: {outcome.value}", fix)
