@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectAttempt", "TcpAttempt", "unverified"]
 
-# A healthy server accepts within a millisecond, so one look after the start nearly always decides;
-# a server that hangs costs a handful of looks until the timeout. 10 ms at most at first: a start
-# may wait for this answer.
-_RECHECKS_S = (0.0015, 0.005, 0.010, 0.010, 0.010, 0.025, 0.050)
+# A healthy server accepts within half a millisecond, so one look nearly always decides; a server
+# that hangs costs a handful of looks until the timeout. 10 ms at most at first: a start may wait
+# for this answer.
+_RECHECKS_S = (0.0004, 0.001, 0.003, 0.010, 0.010, 0.010, 0.025, 0.050)
 _LAST_RECHECK_S = 0.100
 # How often a connection may still be half open after we have closed our end of it.
 _MOST_HALF_OPEN = 5

@@ -326,8 +326,8 @@ def test_attempts_while_starting_slow_down_with_the_time_waited():
         life.sample(FAIL, 0.001)
     opened = [now for now, action in life.log if isinstance(action, OpenAttempt)]
     gaps = [(b - 100, b - a) for a, b in itertools.pairwise(opened)]
-    assert all(gap >= min(0.0196 * waited, 0.010) - 1e-9 for waited, gap in gaps)
-    assert max(gap for _, gap in gaps) <= 0.012
+    assert all(gap >= min(0.0196 * waited, 0.008) - 1e-9 for waited, gap in gaps)
+    assert max(gap for _, gap in gaps) <= 0.010
 
 
 def test_what_nobody_hears_is_tried_again_without_the_machine():
