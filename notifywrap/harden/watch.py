@@ -12,12 +12,9 @@ import json
 import os
 import select
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from notifywrap.harden.model import Process
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["Watch"]
 
@@ -57,12 +54,7 @@ class Watch:
             os.close(fd)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def processes(self) -> tuple[Process, ...]:

@@ -37,8 +37,8 @@ from notifywrap.policy.status import (
     StatusLine,
     describe_active,
     describe_missing,
-    describe_stopping,
     describe_waiting,
+    with_words,
 )
 from notifywrap.policy.words import Words
 
@@ -298,7 +298,7 @@ class Machine:
         elif self.state in WAITING:
             self.describe_waiting(now)
         elif self.state is State.STOPPING:
-            self.status.wanted = describe_stopping(self.doing, self.words.status)
+            self.status.wanted = with_words(self.doing, self.words.status)
         if self.state in WATCHING and self._may_pass_ping_on(now):
             actions += self._ping(now)
         return actions

@@ -18,8 +18,8 @@ __all__ = [
     "describe_active",
     "describe_exit",
     "describe_missing",
-    "describe_stopping",
     "describe_waiting",
+    "with_words",
 ]
 
 LEAST_INTERVAL_S = 1.0
@@ -54,7 +54,7 @@ def describe_waiting(
     readiness: Readiness, now: float, doing: str = "starting", target_says: str = ""
 ) -> str:
     """What has to happen before READY=1."""
-    return _with_words(f"{doing}: {describe_missing(readiness, now)}", target_says)
+    return with_words(f"{doing}: {describe_missing(readiness, now)}", target_says)
 
 
 def describe_missing(readiness: Readiness, now: float) -> str:
@@ -89,7 +89,7 @@ def describe_active(machine: Machine, now: float) -> str:
         text = f"ready after {format_duration(machine.ready_s)}, watching {live}{own}{hint}"
         if machine.reload.trouble:
             text = f"the last reload failed: {machine.reload.trouble}; {text}"
-        return _with_words(text, machine.words.status)
+        return with_words(text, machine.words.status)
     acts = ""
     if spec.watchdog_s is not None:
         left_s = max(0.0, machine.last_ping + spec.watchdog_s - now)
@@ -104,12 +104,8 @@ def describe_active(machine: Machine, now: float) -> str:
     return f"unhealthy: {health.reason}{streak}{acts}"
 
 
-def describe_stopping(doing: str, target_says: str) -> str:
-    """What is left to do, with what the target has to say about it."""
-    return _with_words(doing, target_says)
-
-
-def _with_words(text: str, target_says: str) -> str:
+def with_words(text: str, target_says: str) -> str:
+    """*text*, and what the target itself says."""
     return f"{text}; the target says: {target_says}" if target_says else text
 
 

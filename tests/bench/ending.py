@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.bench.rows import OURS, Row, missing
-from tests.bench.running import Run, free_port, target_of
+from tests.bench.running import Run, free_port, stay_up, target_of
 from tests.bench.wrappers import Wrapper, by_name, ours
 
 __all__ = ["MEASUREMENTS"]
@@ -65,7 +65,7 @@ def _begin(one: Wrapper, target: list[str]) -> Run:
 def _settle(run: Run, one: Wrapper) -> None:
     if one.name == OURS:
         run.inbox.wait(b"READY=1")
-    time.sleep(0.03)  # what comes with the start is over, for all of them
+    stay_up(run.pid, 0.03)  # what comes with the start is over, for all of them
 
 
 def _signal_ms(one: Wrapper) -> float:

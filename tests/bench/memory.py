@@ -62,7 +62,7 @@ def _once(lacks: dict[str, str]) -> Iterable[tuple[str, dict[str, float]]]:
             else one.around(target, f"http://127.0.0.1:{port}/", 1.0)
         )
         with Run(words, watchdog_s=1.0, env=one.env) as run:
-            until_served(port)
+            until_served(run, port)
             if "sdnotify" in one.name or "systemd-notify" in one.name:
                 run.inbox.wait(b"WATCHDOG=1", 2)
             yield one.name, _sum(run.pid)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench import proc, s6
 from tests.bench.rows import OURS, Row, missing
-from tests.bench.running import LIMIT_S, Run, free_port, served
+from tests.bench.running import LIMIT_S, Run, free_port, served, stay_up
 from tests.bench.wrappers import by_name, ours
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _race(waiting: Sequence[Waiter], start_s: float) -> dict[Waiter, Found]:
             target = served(port, longer_s, unwell=KINDS[one.kind][1])
             runs[one] = one.begin(target, port)
             if start_s >= 1:
-                time.sleep(APART_S)
+                stay_up(runs[one].pid, APART_S)
             else:  # such a short start leaves no room for two
                 found[one] = _until_ready(runs, settled, {one})[one]
                 runs.pop(one).__exit__()

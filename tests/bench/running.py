@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-__all__ = ["LIMIT_S", "Inbox", "Run", "free_port", "served", "target_of", "until_served"]
+__all__ = [
+    "LIMIT_S", "Inbox", "Run", "free_port", "served", "stay_up", "target_of", "until_served",
+]  # fmt: skip
 
 LIMIT_S = 120.0  # of every wait: only what has broken takes as long
 TARGET = Path(__file__).with_name("target.py")
@@ -127,11 +129,21 @@ def target_of(pid: int, name: str) -> int:
             if proc.name_of(member) == name:
                 return member
         assert time.monotonic() < deadline, f"{pid} has started no {name}"
-        time.sleep(0.001)
+        stay_up(pid, 0.001)
 
 
-def until_served(port: int) -> None:
-    """Wait until somebody accepts connections there."""
+def stay_up(pid: int, length_s: float) -> None:
+    """The length of a measurement, or of a pause in one; fails at once when process *pid* ends
+    meanwhile, as nothing would be measured any more."""
+    ended = os.pidfd_open(pid)
+    try:
+        assert not select.select([ended], [], [], length_s)[0], f"process {pid} has ended"
+    finally:
+        os.close(ended)
+
+
+def until_served(run: Run, port: int) -> None:
+    """Wait until *run* accepts connections there."""
     deadline = time.monotonic() + LIMIT_S
     while True:
         try:
@@ -139,4 +151,4 @@ def until_served(port: int) -> None:
             return
         except ConnectionRefusedError:
             assert time.monotonic() < deadline, f"nobody serves port {port}"
-            time.sleep(0.01)
+            stay_up(run.pid, 0.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 from notifywrap.testing.lab import Lab, LabError, unavailable
 from tests.bench import proc
 from tests.bench.rows import OURS, Row, no_figure
-from tests.bench.running import LIMIT_S, TARGET
+from tests.bench.running import LIMIT_S, TARGET, stay_up
 from tests.bench.wrappers import ROOT
 
 __all__ = ["MEASUREMENTS"]
@@ -69,7 +69,7 @@ def _started(lab: Lab, count: int, who: str) -> dict[tuple[str, str], list[float
     while _listening(lab) < count:
         if time.monotonic() > began + LIMIT_S:
             raise LabError(f"of {count} services {_listening(lab)} serve")
-        time.sleep(0.01)
+        stay_up(lab.pid, 0.01)
     found[f"{count} services, {SERVED}", "s"] = [time.monotonic() - began]
     failed = lab.systemctl("--failed", "--no-legend", "list-units").stdout.strip()
     if failed:
@@ -81,9 +81,9 @@ def _costs(lab: Lab, count: int) -> dict[tuple[str, str], list[float]]:
     wrappers = [pid for pid in proc.tree(lab.pid) if proc.runs_script(pid, "notifywrap.py")]
     if len(wrappers) != count:
         raise LabError(f"{len(wrappers)} wrappers run, not {count}")
-    time.sleep(WATCHDOG_S / 4)  # the first live round
+    stay_up(lab.pid, WATCHDOG_S / 4)  # the first live round
     before = [proc.cpu_s(pid) for pid in wrappers]
-    time.sleep(WINDOW_S)
+    stay_up(lab.pid, WINDOW_S)
     cpu = [
         (proc.cpu_s(pid) - spent) / WINDOW_S * 100
         for pid, spent in zip(wrappers, before, strict=True)

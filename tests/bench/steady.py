@@ -67,7 +67,7 @@ def _begin(stack: ExitStack, lacks: dict[str, str]) -> list[Watched]:
             continue
         port = free_port()
         run = stack.enter_context(Run(supervisor.around(served(port)), env=supervisor.env))
-        until_served(port)
+        until_served(run, port)
         everyone.append(Watched(f"{supervisor.name} (no probes)", run, window_s=WINDOW_S))
     return everyone
 

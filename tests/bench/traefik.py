@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.bench.rows import OURS, Row, missing
-from tests.bench.running import LIMIT_S, Run, free_port
+from tests.bench.running import LIMIT_S, Run, free_port, stay_up
 from tests.bench.wrappers import ROOT, ours
 
 __all__ = ["MEASUREMENTS"]
@@ -54,11 +54,11 @@ def _late_ms(path: str, *, is_wrapped: bool) -> float:
         words = [*ours("--probe", f"http://127.0.0.1:{port}/route"), *words]
     with Run(words, cwd=str(folder)) as run, ThreadPoolExecutor(1) as beside:
         ready_ns = beside.submit(run.inbox.wait, b"READY=1")
-        served_ns = _until_routed(port)
+        served_ns = _until_routed(run, port)
         return (ready_ns.result() - served_ns) / 1e6
 
 
-def _until_routed(port: int) -> int:
+def _until_routed(run: Run, port: int) -> int:
     """When the first request for the route was answered with 200, in ns."""
     deadline = time.monotonic() + LIMIT_S
     request = b"GET /route HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -70,7 +70,7 @@ def _until_routed(port: int) -> int:
                     return time.monotonic_ns()
         except OSError:
             pass  # it does not listen yet
-        time.sleep(LOOK_S)
+        stay_up(run.pid, LOOK_S)
     raise AssertionError("Traefik never serves its route")
 
 
