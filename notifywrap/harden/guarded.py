@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import subprocess
-import tempfile
+import time
 from typing import TYPE_CHECKING
 
 from notifywrap.harden.sweeper import MARK, end_processes
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["TOO_LONG", "run_guarded", "see_copies"]
 
 TOO_LONG = 124  # as timeout(1) has it
-_MOST = 65536  # bytes of what it prints, the last
+_MOST = 65536  # bytes of what it prints, the last; Linux has as many in a pipe
+_READ = 16384
 
 
 def see_copies(command: str, copies: Sequence[Copy]) -> list[str]:
@@ -43,22 +45,64 @@ def run_guarded(words: Sequence[str], tag: str, *, limit_s: float | None = None)
 
     TOO_LONG when it has not ended in time.
     """
-    # A file and no pipe: what the command leaves in the background must not be waited for.
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, MARK: f"{tag}.service"},
-            start_new_session=True,
-        )
+    with subprocess.Popen(
+        words,
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, MARK: f"{tag}.service"},
+        start_new_session=True,
+    ) as process:
+        output = _Output(process)
         try:
-            status = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            status = TOO_LONG
+            status = output.follow(limit_s)
         finally:
             end_processes(tag)  # the background, too: the next round must not meet it
             process.wait()
-        out.seek(max(0, out.seek(0, os.SEEK_END) - _MOST))
-        return status, out.read().decode("utf-8", "replace")
+        output.read()
+    return status, output.tail.decode("utf-8", "replace")
+
+
+class _Output:
+    """What a command prints: read as it comes, so that a flood fills neither memory nor a disk.
+
+    No file: who is killed before it is unlinked leaves it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        self._process, self._fd = process, process.stdout.fileno()
+        self.tail = b""
+        os.set_blocking(self._fd, False)
+
+    def follow(self, limit_s: float | None) -> int:
+        """The exit status as soon as the command ends, whoever still holds its stdout; TOO_LONG."""
+        deadline = None if limit_s is None else time.monotonic() + limit_s
+        pidfd = os.pidfd_open(self._process.pid)
+        try:
+            poll = select.poll()
+            for fd in (pidfd, self._fd):
+                poll.register(fd, select.POLLIN)
+            while (status := self._process.poll()) is None:
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return TOO_LONG
+                ready = poll.poll(None if left_s is None else 1000 * left_s)
+                if any(fd == self._fd for fd, _ in ready) and not self.read():
+                    poll.unregister(self._fd)  # its HUP would be reported for ever
+        finally:
+            os.close(pidfd)
+        return status
+
+    def read(self) -> bool:
+        """All that is there by now, the last of it kept; False when nobody can write any more."""
+        for _ in range(_MOST // _READ):  # what is in a pipe; a flood must not keep us here
+            try:
+                data = os.read(self._fd, _READ)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            self.tail = (self.tail + data)[-_MOST:]
+        return True

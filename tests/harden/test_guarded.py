@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,18 @@ from tests.system.daemons import until
 
 def tag_of(tmp_path: Path) -> str:
     return f"notifywrap-{tmp_path.name}"
+
+
+# All that it opens to write, by the interpreter's own account (PEP 578).
+WATCHED = """
+import os, sys
+def note(event, args):
+    if event in ("open", "tempfile.mkstemp") and (event != "open" or args[2] & os.O_CREAT):
+        print(event, args[0], file=sys.stderr)
+sys.addaudithook(note)
+from notifywrap.harden.guarded import run_guarded
+print(run_guarded(["echo", "said"], sys.argv[1]))
+"""
 
 
 def is_alive(pid: str) -> bool:
@@ -29,6 +43,14 @@ def test_status_and_last_words_of_a_command(tmp_path: Path) -> None:
         7,
         "first\nlast\n",
     )
+
+
+def test_it_makes_no_file(tmp_path: Path) -> None:
+    """Who is killed between making and removing one leaves it: `tempfile` tries the directory with
+    a file that has a name, even for one that has none."""
+    words = [sys.executable, "-B", "-c", WATCHED, tag_of(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(0, 'said\\n')\n", "")
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
