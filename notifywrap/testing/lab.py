@@ -24,7 +24,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -33,6 +32,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from notifywrap.testing.entered import Entered
 from notifywrap.testing.labroot import Bind, LabError, LabUnavailable, Plan
 
 if TYPE_CHECKING:
@@ -191,7 +191,8 @@ class Lab:
             keeper.kill()  # the kernel ends the lab then
             keeper.wait()
             raise LabError(
-                f"{self!r}: its keeper did not end within {KEEPER_LIMIT_S:g} s"
+                f"{self!r}: its keeper did not end within {KEEPER_LIMIT_S:g} s. Is there a zombie"
+                " that its parent does not reap?"
             ) from None
 
     def run(
@@ -221,7 +222,7 @@ class Lab:
         try:
             output, _ = process.communicate(input, timeout_s)
         except BaseException:
-            _kill_group(process)
+            process.kill_group()
             process.communicate()
             raise
         done = subprocess.CompletedProcess([*map(str, command)], process.returncode, output)
@@ -232,16 +233,15 @@ class Lab:
 
     def popen(
         self, *command: str | Path, env: Mapping[str, str] | None = None, **options: Any
-    ) -> subprocess.Popen[Any]:
+    ) -> Entered:
         """Start *command* in there, for clients that live longer; *options* as of subprocess.Popen.
 
-        The process returned is nsenter, which mirrors the command's end. It leads a process group
-        of its own that the command is in: `os.killpg(process.pid, SIGTERM)` ends both,
-        process.kill() only nsenter.
+        Its pid is that of nsenter, which mirrors the command's end and leads the process group that
+        the command is in; send_signal(), terminate() and kill() reach the command.
         """
         self._live_pid()
         environment = {**ENVIRONMENT, **(env or {})}
-        return subprocess.Popen(
+        return Entered(
             [*self._enter, *map(str, command)], env=environment, start_new_session=True, **options
         )
 
@@ -314,10 +314,3 @@ def _read_report(keeper: subprocess.Popen[str]) -> int:
     if "error" in report:
         raise (LabUnavailable if report["unavailable"] else LabError)(report["error"])
     return int(report["pid"])
-
-
-def _kill_group(process: subprocess.Popen[Any]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # all of it has ended meanwhile

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -67,7 +66,7 @@ def test_server_whose_port_is_taken_never_says_that_it_is_ready(example: Example
         assert "Application startup complete" in one.journal()
         assert one.show("Result") == {"Result": "exit-code"}
     finally:
-        os.killpg(taken.pid, signal.SIGTERM)
+        taken.terminate()
         taken.communicate()
 
 

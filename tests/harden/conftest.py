@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from os import kill
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import REPOSITORY
@@ -37,12 +35,6 @@ def install_victim(place: Machine) -> None:
     """victim.service: quick, and with directories of all kinds."""
     install_weak(place)
     place.lab.install("victim.service", VICTIM)
-
-
-def send(nsenter: int, signum: int) -> None:
-    """A signal to what lab.popen() has started: nsenter's child."""
-    for child in Path(f"/proc/{nsenter}/task/{nsenter}/children").read_text().split():
-        kill(int(child), signum)
 
 
 def harden(place: Machine, unit: str, *words: str) -> dict[str, Any]:

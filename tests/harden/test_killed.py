@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.harden.conftest import install_victim, send
+from tests.harden.conftest import install_victim
 from tests.system.daemons import until
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_nothing_is_left(place: Machine, name: str, moment: str) -> None:
     before = look(place)
     run = Run(place)
     MOMENTS[moment](run)
-    send(run.process.pid, getattr(signal, f"SIG{name}"))
+    run.process.send_signal(getattr(signal, f"SIG{name}"))
     run.process.communicate(timeout=LIMIT_S)
     assert run.process.returncode != 0
 

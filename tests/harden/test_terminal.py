@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harden.conftest import install_victim, send
+from tests.harden.conftest import install_victim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_a_bar_shows_how_far_it_is_and_ctrl_c_keeps_what_is_proven(place: Machin
     process = place.lab.popen(*COMMAND, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
     said = read_until(ours, b"round 3 of about")
-    send(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     os.close(ours)
     assert b"is started under another name" in said.split(b"[#")[0], "said before anything runs"

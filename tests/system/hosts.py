@@ -171,7 +171,7 @@ class Host(ABC):
 
     @abstractmethod
     def _popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """A process beside the service, in its network; leads a process group."""
+        """A process beside the service, in its network."""
 
     def __init__(self) -> None:
         self._outside: list[subprocess.Popen[str]] = []
@@ -186,7 +186,7 @@ class Host(ABC):
     def end_outside(self) -> None:
         """End what run_outside() started."""
         for process in self._outside:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.communicate()
         self._outside.clear()
 

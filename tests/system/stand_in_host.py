@@ -138,7 +138,7 @@ class StandInHost(Host):
         return self._output.read_text(errors="replace") + story
 
     def _popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(command, start_new_session=True, **options)
+        return subprocess.Popen(command, **options)
 
     def close(self) -> None:
         super().close()
