@@ -35,6 +35,7 @@ class Facts(NamedTuple):
     writes        paths that it was found to write to, beside those that its unit names
     version       of systemd
     learned       candidates that came of watching it
+    backends      what is weaker than PrivateNetwork=yes alone
     """
 
     values: Mapping[str, str] = MappingProxyType({})
@@ -47,6 +48,7 @@ class Facts(NamedTuple):
     writes: tuple[str, ...] = ()
     version: int = 252
     learned: tuple[Candidate, ...] = ()
+    backends: tuple[Tier, ...] = ()
 
 
 class _Simple(NamedTuple):
@@ -95,7 +97,6 @@ _SIMPLE = (
     _Simple("SystemCallArchitectures", "no calls of another architecture", ("native",)),
     _Simple("MemoryDenyWriteExecute", "no memory that is written and executed"),
     _Simple("ProcSubset", "of /proc its processes alone", ("pid",), is_risky=True),
-    _Simple("PrivateNetwork", "no network at all", is_risky=True),
     _Simple(
         "PrivateUsers",
         "root is nobody to it",
@@ -126,6 +127,7 @@ def list_candidates(facts: Facts) -> tuple[Candidate, ...]:
         *_identity(facts),
         *(each for each in facts.learned if each.name == "sockets"),  # others need it to fit
         *(each for each in (_step(one, facts) for one in _SIMPLE) if each),
+        *_network(facts),
         *_capabilities(facts),
         *_families(facts),
         *_calls(facts),
@@ -173,6 +175,12 @@ def _identity(facts: Facts) -> Iterator[Candidate]:
         ambient = Setting("AmbientCapabilities", _BIND)
         tiers = [[dynamic, ambient]]
     yield _candidate("DynamicUser", "a user of its own while it runs", tiers, is_risky=True)
+
+
+def _network(facts: Facts) -> Iterator[Candidate]:
+    alone = _step(_Simple("PrivateNetwork", "no network at all", is_risky=True), facts)
+    if alone:
+        yield alone._replace(tiers=alone.tiers + facts.backends)
 
 
 def _capabilities(facts: Facts) -> Iterator[Candidate]:

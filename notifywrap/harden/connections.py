@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Connection", "find_peers", "find_ports", "parse_table", "read_table"]
+__all__ = ["Connection", "find_backends", "find_peers", "find_ports", "parse_table", "read_table"]
 
 _FILES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN = 10
@@ -69,6 +69,21 @@ def find_peers(
     mine = set(own)
     found = {each.peer for each in set(after) - before if each.local not in mine}
     return tuple(sorted(each for each in found if not ipaddress.ip_address(each).is_loopback))
+
+
+def find_backends(
+    before: frozenset[Connection], after: Iterable[Connection], own: Iterable[int]
+) -> tuple[str, ...]:
+    """The other services of this machine that it has connected to since *before*, as HOST:PORT."""
+    mine = set(own)
+    found = {
+        f"[{each.peer}]:{each.remote}" if ":" in each.peer else f"{each.peer}:{each.remote}"
+        for each in set(after) - before
+        if each.local >= _EPHEMERAL > each.remote
+        and not mine & {each.local, each.remote}
+        and ipaddress.ip_address(each.peer).is_loopback
+    }
+    return tuple(sorted(found))
 
 
 def find_ports(

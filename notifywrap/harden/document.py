@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from notifywrap.harden.dropin import NAME, Result, format_dropin, format_socket, name_socket
+from notifywrap.harden.dropin import NAME, Result, format_dropin
 from notifywrap.harden.rootdirectory import NAME as ROOT
 from notifywrap.harden.rootdirectory import about_root
+from notifywrap.harden.sockets import format_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,8 +99,7 @@ def _files(
     if any(pick.name == ROOT for pick in kept):
         files[f"{name}.root/about"] = about_root(name)
     for pick in kept:
-        for one in _tier(by_name, pick).sockets:
-            files[name_socket(name, one)] = format_socket(name, one)
+        files |= format_sockets(name, _tier(by_name, pick).sockets)
     return files
 
 

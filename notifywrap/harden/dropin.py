@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.harden.jailrules import KEY, join_jail
 from notifywrap.harden.rootdirectory import NAME as ROOT
+from notifywrap.harden.sockets import format_sockets, name_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from notifywrap.harden.model import Candidate, Pick, Socket
+    from notifywrap.harden.model import Candidate, Pick, Tier
 
-__all__ = ["NAME", "Result", "format_dropin", "format_socket", "name_socket"]
+__all__ = ["NAME", "Result", "format_dropin"]
 
 NAME = "50-harden.conf"
 _WIDTH = 100
@@ -65,37 +66,19 @@ def format_dropin(result: Result) -> str:
     return "\n".join([*lines, ""])
 
 
-def name_socket(unit: str, socket: Socket) -> str:
-    """What its .socket unit is called."""
-    return f"{unit.removesuffix('.service')}-{socket.name}.socket"
-
-
-def format_socket(unit: str, socket: Socket) -> str:
-    """The text of a .socket unit for *unit*."""
-    return "\n".join(
-        [
-            f"# Beside {unit}: systemd listens, and hands the socket over.",
-            "[Socket]",
-            f"ListenStream={socket.listen}",
-            f"FileDescriptorName={socket.name}",
-            f"Service={unit}",
-            "",
-            "[Install]",
-            "WantedBy=sockets.target",
-            "",
-        ]
-    )
-
-
 def _kept(
     candidate: Candidate, pick: Pick, rejected: Iterable[tuple[Pick, tuple[str, ...]]]
 ) -> list[str]:
-    lines = _comment(f"{candidate.why[:1].upper()}{candidate.why[1:]}.")
+    tier = candidate.tiers[pick.tier]
+    why = tier.why or candidate.why
+    lines = _comment(f"{why[:1].upper()}{why[1:]}.")
     for other, reasons in rejected:
         if other.name == pick.name and reasons:
-            stronger = _show(candidate, other.tier)
+            is_part = set(candidate.tiers[other.tier].settings) < set(tier.settings)
+            stronger = f"{_show(candidate, other.tier)}{' alone' if is_part else ''}"
             lines += _comment(f"Not {stronger}: {reasons[0]}.")
-    return [*lines, *[f"{one.key}={one.value}" for one in candidate.tiers[pick.tier].settings]]
+    own = [one for one in tier.settings if one.section == "Service"]
+    return [*lines, *[f"{one.key}={one.value}" for one in own]]
 
 
 def _jail(kept: Sequence[tuple[Candidate, Pick]]) -> list[str]:
@@ -109,23 +92,30 @@ def _jail(kept: Sequence[tuple[Candidate, Pick]]) -> list[str]:
 
 
 def _head(result: Result, by_name: dict[str, Candidate]) -> list[str]:
-    """What the service needs of the .socket units beside it."""
-    names = _sockets(result, by_name)
-    lines = [f"{key}={' '.join(names)}" for key in ("Requires", "After")]
-    return ["[Unit]", *lines, "[Service]", f"Sockets={' '.join(names)}"] if names else []
+    """What it needs of the .socket units beside it."""
+    tiers = _tiers(result, by_name)
+    sockets = [one for tier in tiers for one in tier.sockets]
+    if not sockets:
+        return []
+    named = " ".join(name_socket(result.unit, one) for one in sockets)
+    lines = [f"{key}={named}" for key in ("Requires", "After")]
+    more = [one for tier in tiers for one in tier.settings if one.section == "Unit"]
+    lines += [f"{one.key}={one.value}" for one in more]
+    own = " ".join(name_socket(result.unit, one) for one in sockets if not one.is_backend)
+    return ["[Unit]", *lines, *(["[Service]", f"Sockets={own}"] if own else [])]
 
 
-def _sockets(result: Result, by_name: dict[str, Candidate]) -> list[str]:
-    return [
-        name_socket(result.unit, one)
-        for pick in result.kept
-        for one in by_name[pick.name].tiers[pick.tier].sockets
-    ]
+def _tiers(result: Result, by_name: dict[str, Candidate]) -> list[Tier]:
+    return [by_name[pick.name].tiers[pick.tier] for pick in result.kept]
 
 
 def _undo(result: Result, by_name: dict[str, Candidate]) -> list[str]:
     """The commands, for all files that belong to it."""
-    sockets = _sockets(result, by_name)
+    sockets = [
+        name
+        for tier in _tiers(result, by_name)
+        for name in format_sockets(result.unit, tier.sockets)
+    ]
     paths = [f"{result.unit}.d/{NAME}", *sockets]
     if any(pick.name == ROOT for pick in result.kept):
         paths.append(f"{result.unit}.root")

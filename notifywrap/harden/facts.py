@@ -14,12 +14,14 @@ from notifywrap.drill.throwaway import DIRECTORIES
 from notifywrap.errors import NotifywrapError
 from notifywrap.harden.candidates import Facts
 from notifywrap.harden.model import Observation
-from notifywrap.harden.restructure import Seen, list_restructurings
+from notifywrap.harden.restructure import PRIVILEGED, Seen, list_restructurings
+from notifywrap.harden.sockets import PROXY, offer_backends
 from notifywrap.harden.sweeper import UNITS, end_units
 from notifywrap.unitfile.compose import quote
 from notifywrap.unitfile.sandbox import writable_mounts
 
 if TYPE_CHECKING:
+    from notifywrap.harden.model import Tier
     from notifywrap.harden.trial import Original
 
 __all__ = ["check_idle", "filters_addresses", "find_facts", "find_in_homes"]
@@ -81,14 +83,26 @@ def find_facts(
         values=values,
         is_dynamic=unit.flag("DynamicUser"),
         user="" if unit.text("User") in ("", "root", "0") else unit.text("User"),
-        low_ports=() if original.sockets else tuple(port for port in ports if port < 1024),
+        low_ports=() if original.sockets else tuple(port for port in ports if port < PRIVILEGED),
         writable=_writable(original),
         programs=_code(original, baseline),
         threads=baseline.threads,
         writes=writes,
         version=_systemd_version(),
         learned=list_restructurings(_seen(original, baseline, writes, is_filtered=is_filtered)),
+        backends=_backends(original, baseline),
     )
+
+
+def _backends(original: Original, baseline: Observation) -> tuple[Tier, ...]:
+    """Where whatever it does on the network can be done through sockets of systemd: it listens on
+    nothing but what they may be for, and reaches, or asks for, no other machine."""
+    own = [int(each.rpartition(":")[2]) for each in _own_listeners(original, baseline)]
+    if not baseline.backends or baseline.peers or _name_servers(baseline):
+        return ()
+    if any(port >= PRIVILEGED for port in own) or not os.access(PROXY, os.X_OK):
+        return ()
+    return (offer_backends(original.unit.name.full, baseline.backends),)
 
 
 def _seen(
@@ -146,13 +160,18 @@ def _is_address(text: str) -> bool:
 
 def _is_exposed(original: Original, baseline: Observation) -> bool:
     """Does it listen itself for other machines? systemd's sockets are not under its filter."""
+    own = _own_listeners(original, baseline)
+    return not all(address.startswith(("127.", "[::1]")) for address in own)
+
+
+def _own_listeners(original: Original, baseline: Observation) -> list[str]:
+    """Those that it has not from systemd."""
     inherited = {
         word.rpartition(":")[2]
         for each in original.sockets
         for word in each.words("ListenStream", section="Socket")
     }
-    own = [each for each, _ in baseline.backlogs if each.rpartition(":")[2] not in inherited]
-    return not all(address.startswith(("127.", "[::1]")) for address in own)
+    return [each for each, _ in baseline.backlogs if each.rpartition(":")[2] not in inherited]
 
 
 def _writable(original: Original) -> tuple[str, ...]:

@@ -140,6 +140,8 @@ def _find_baseline(runner: Runner, original: Original) -> Observation:
         warnings=first.warnings + second.warnings,
         connects=tuple(sorted({*first.connects, *second.connects})),
         peers=tuple(sorted({*first.peers, *second.peers})),
+        # On a machine with other traffic: what is the service's is there both times.
+        backends=tuple(sorted({*first.backends} & {*second.backends})),
         usage=add_usage(first.usage, second.usage),
     )
 

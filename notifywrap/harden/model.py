@@ -30,10 +30,14 @@ class Setting(NamedTuple):
 
 
 class Socket(NamedTuple):
-    """A .socket unit that a tier needs: systemd binds *listen*, and hands it over as *name*."""
+    """A .socket unit that a tier needs: systemd binds *listen*, and hands it over as *name*.
+
+    is_backend  it is bound in the service's network namespace, and forwarded (see backends.py)
+    """
 
     name: str
     listen: str
+    is_backend: bool = False
 
 
 class Tier(NamedTuple):
@@ -41,10 +45,12 @@ class Tier(NamedTuple):
 
     settings  lines, in order, that are added to the unit
     sockets   .socket units beside it
+    why       what it takes from an intruder, where that is not what a stronger one takes
     """
 
     settings: tuple[Setting, ...]
     sockets: tuple[Socket, ...] = ()
+    why: str = ""
 
 
 class Candidate(NamedTuple):
@@ -138,6 +144,7 @@ class Observation(NamedTuple):
     code         files that its processes execute, libraries as well
     connects     TCP ports that it seems to have connected to
     peers        addresses of other machines that it seems to have connected to
+    backends     HOST:PORT of this machine that it seems to have connected to
     usage        what it was seen to use; of the baseline alone
     """
 
@@ -154,4 +161,5 @@ class Observation(NamedTuple):
     code: tuple[str, ...] = ()
     connects: tuple[int, ...] = ()
     peers: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
     usage: Usage = Usage()

@@ -14,9 +14,9 @@ from notifywrap.harden.rootdirectory import offer_root
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Seen", "list_restructurings"]
+__all__ = ["PRIVILEGED", "Seen", "list_restructurings"]
 
-_PRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
+PRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
 
 
 class Seen(NamedTuple):
@@ -59,7 +59,7 @@ class Seen(NamedTuple):
 def list_restructurings(seen: Seen) -> tuple[Candidate, ...]:
     """Candidates from what was seen of the service."""
     found = [*_addresses(seen)]
-    low = [port for port in seen.ports if port < _PRIVILEGED]
+    low = [port for port in seen.ports if port < PRIVILEGED]
     if low and not seen.inherits:
         found.append(_sockets(low, seen.names))
     # The root before the jail: a path of the jail that is not there in the root is none.

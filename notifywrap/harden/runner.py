@@ -9,7 +9,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from notifywrap.harden.burst import connect_at_once
-from notifywrap.harden.connections import find_peers, find_ports, read_table
+from notifywrap.harden.connections import (
+    find_backends,
+    find_peers,
+    find_ports,
+    read_table,
+)
 from notifywrap.harden.guarded import TOO_LONG, run_guarded, see_copies
 from notifywrap.harden.learned import read_usage
 from notifywrap.harden.model import Exercised, Observation
@@ -161,6 +166,7 @@ class Runner:
             code=code,
             connects=find_ports(table, tried, ports),
             peers=find_peers(table, tried, ports),
+            backends=find_backends(table, tried, ports),
         )
 
     def _look_at(self, main: int, pids: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from notifywrap.drill.throwaway import DIRECTORIES, rename, settle
 from notifywrap.errors import SpecError
 from notifywrap.harden.rootdirectory import KEY
+from notifywrap.harden.sockets import format_sockets
 from notifywrap.unitfile.compose import quote
 from notifywrap.unitfile.findings import Subject
 from notifywrap.unitfile.unit import load, parse_unit
@@ -183,12 +184,13 @@ def compose(
     """The texts of the units of a round: file name -> text."""
     unit = original.unit
     moves = tuple(rename(unit, tag))
-    units = {
+    own = {
         f"{tag}-{number}.socket": _socket(one, tag) for number, one in enumerate(original.sockets)
     }
-    units |= {
-        f"{tag}-new-{number}.socket": _new_socket(one, tag) for number, one in enumerate(sockets)
-    }
+    name = f"{tag}.service"
+    own |= format_sockets(name, [one for one in sockets if not one.is_backend])
+    beside = format_sockets(name, [one for one in sockets if one.is_backend])
+    joined = [name for name in beside if name.endswith(".socket")]
     lines = [
         "[Unit]",
         f"Description=What {unit.name.full} stands (notifywrap harden)",
@@ -197,14 +199,15 @@ def compose(
             for key in _KEPT_OF_UNIT
             for line in unit.lines(key, section="Unit")
         ],
-        *[f"{word}={' '.join(units)}" for word in ("Requires", "After") if units],
+        *[f"{word}={' '.join([*own, *joined])}" for word in ("Requires", "After") if own or joined],
+        f"JoinsNamespaceOf={' '.join(joined)}" if joined else "",
         "StartLimitIntervalSec=0",
         "[Service]",
         *_own_lines(original, moves),
         *_directories(unit, tag),
         *[f"BindPaths=-{each.copy}:{_inside(each.path)}" for each in copies],
         f"Type={unit.choice('Type', _NOTIFIES, 'notify')}",
-        f"Sockets={' '.join(units)}" if units else "",
+        f"Sockets={' '.join(own)}" if own else "",
         "Restart=no",
         f"TimeoutStartSec={start_limit_s:.0f}",
         f"TimeoutStopSec={_STOP_LIMIT_S}",
@@ -215,7 +218,7 @@ def compose(
         "" if unit.text("PrivateTmp") == "disconnected" else "PrivateTmp=yes",
         *[f"ReadWritePaths=-+{_inside(each.path)}" for each in copies],
     ]
-    return {f"{tag}.service": "\n".join([*lines, ""]), **units}
+    return {name: "\n".join([*lines, ""]), **own, **beside}
 
 
 def _tried(
@@ -289,15 +292,8 @@ def _socket(one: Unit, tag: str) -> str:
         for line in one.lines(key, section=section)
     ]
     named = one.text("FileDescriptorName", one.name.full, section="Socket")
-    return _format_socket([*lines, f"FileDescriptorName={named}"], tag)
-
-
-def _new_socket(one: Socket, tag: str) -> str:
-    return _format_socket([f"ListenStream={one.listen}", f"FileDescriptorName={one.name}"], tag)
-
-
-def _format_socket(lines: Sequence[str], tag: str) -> str:
-    return "\n".join(["[Socket]", *lines, f"Service={tag}.service", ""])
+    lines += [f"FileDescriptorName={named}", f"Service={tag}.service"]
+    return "\n".join(["[Socket]", *lines, ""])
 
 
 def _wrapper() -> str:

@@ -47,3 +47,13 @@ def harden(place: Machine, unit: str, *words: str) -> dict[str, Any]:
     print(said)
     assert done.returncode == 0, said
     return dict(json.loads(done.stdout))
+
+
+def report(found: dict[str, Any]) -> None:
+    """What the README's table has of it."""
+    exposure, drill = found["exposure"], found["drill"]
+    print(
+        f"{found['unit']}: exposure {exposure['before']} -> {exposure['after']},"
+        f" drill {drill['before']} -> {drill['after']}, {found['rounds']} rounds,"
+        f" {found['seconds']} s; left: {drill['left']}"
+    )

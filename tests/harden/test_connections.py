@@ -6,6 +6,7 @@ import socket
 
 from notifywrap.harden.connections import (
     Connection,
+    find_backends,
     find_peers,
     find_ports,
     parse_table,
@@ -50,3 +51,17 @@ def test_peers_are_other_machines_that_it_has_connected_to() -> None:
         "   4: 0708090A:2260 0200000A:D501 01 0 0 0 0 0 1 1\n"
     )
     assert find_peers(frozenset(), parse_table(table), own=[8800]) == ("10.0.0.1",)
+
+
+def test_backends_are_other_services_of_this_machine() -> None:
+    """With the address that it knows them by: a proxy has to listen at that."""
+    connections = {
+        Connection(50001, 6379),
+        Connection(6379, 50001),  # the backend's end
+        Connection(50002, 5432, "::1"),
+        Connection(50003, 53, "10.0.0.1"),  # another machine
+        Connection(50004, 8800),  # a client of its own
+        Connection(50005, 11211),  # was there before
+    }
+    before = frozenset({Connection(50005, 11211)})
+    assert find_backends(before, connections, own=[8800]) == ("127.0.0.1:6379", "[::1]:5432")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harden.conftest import harden
+from tests.harden.conftest import harden, report
 from tests.system.daemons import program
 from tests.units.applications import HOME, install_application
 from tests.units.machine import ASK
@@ -52,16 +52,6 @@ def install(place: Machine, name: str, command: str, *, options: str = "", more:
     text = UNIT.format(options=options, command=command, more=more)
     place.lab.install(name, text)
     return name
-
-
-def report(found: dict[str, Any]) -> None:
-    """What the README's table has of it."""
-    exposure, drill = found["exposure"], found["drill"]
-    print(
-        f"{found['unit']}: exposure {exposure['before']} -> {exposure['after']},"
-        f" drill {drill['before']} -> {drill['after']}, {found['rounds']} rounds,"
-        f" {found['seconds']} s; left: {drill['left']}"
-    )
 
 
 def test_minio(machine: Callable[..., Machine]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifywrap.harden.dropin import Result, format_dropin, format_socket
+from notifywrap.harden.dropin import Result, format_dropin
 from notifywrap.harden.model import Candidate, Pick, Setting, Socket, Tier
+from notifywrap.harden.sockets import format_sockets, offer_backends
 from notifywrap.unitfile.syntax import parse_text
 
 HOME = Candidate(
@@ -64,9 +65,27 @@ def test_the_service_knows_its_sockets() -> None:
     for wanted in (("Unit", "Requires"), ("Unit", "After"), ("Service", "Sockets")):
         assert (*wanted, "web-web.socket") in found
     assert ("Service", "AmbientCapabilities", "") in found
-    assert ("Socket", "ListenStream", "80") in settings(
-        format_socket("web.service", Socket("web", "80"))
-    )
+    (own,) = format_sockets("web.service", [Socket("web", "80")]).values()
+    assert ("Socket", "ListenStream", "80") in settings(own)
+
+
+def test_backends_are_no_sockets_of_its_own() -> None:
+    """systemd would hand them over, to a service that knows of none."""
+    addresses = ["127.0.0.1:6379", "[::1]:6379"]
+    tiers = (*NETWORK.tiers, offer_backends("web.service", addresses))
+    kept = (Pick("PrivateNetwork", 1),)
+    result = RESULT._replace(candidates=(HOME, NETWORK._replace(tiers=tiers)), kept=kept)
+    text = format_dropin(result)
+    names = "web-backend-6379.socket web-backend-6379-1.socket"
+    assert settings(text) == [
+        ("Unit", "Requires", names),
+        ("Unit", "After", names),
+        ("Unit", "JoinsNamespaceOf", names),
+        ("Service", "PrivateNetwork", "yes"),
+    ]
+    assert "# Not PrivateNetwork=yes alone: nobody listens on 0.0.0.0:80 any more." in text
+    for name in (*names.split(), "web-backend-6379.service", "web-backend-6379-1.service"):
+        assert f" /etc/systemd/system/{name}" in text
 
 
 @given(st.text(max_size=300))
@@ -74,3 +93,15 @@ def test_no_log_line_gets_out_of_its_comment(said: str) -> None:
     """It is whatever the service wrote: a newline or a backslash in it must not be a setting."""
     result = RESULT._replace(rejected=((Pick("PrivateNetwork"), (said,)),))
     assert settings(format_dropin(result)) == [("Service", "ProtectHome", "read-only")]
+
+
+def test_all_backends_are_in_one_namespace() -> None:
+    """Of several the service would join the first, and not reach the others."""
+    tier = offer_backends("web.service", ["127.0.0.1:5432", "127.0.0.1:6379"])
+    texts = format_sockets("web.service", tier.sockets)
+    lines = settings(texts["web-backend-6379.socket"])
+    assert ("Unit", "JoinsNamespaceOf", "web-backend-5432.socket") in lines
+    assert ("Unit", "After", "web-backend-5432.socket") in lines
+    assert "JoinsNamespaceOf" not in {
+        key for _, key, _ in settings(texts["web-backend-5432.socket"])
+    }

@@ -9,6 +9,7 @@ import pytest
 from notifywrap.cli.check import understand
 from notifywrap.errors import SpecError
 from notifywrap.harden.model import Setting, Socket
+from notifywrap.harden.sockets import offer_backends
 from notifywrap.harden.trial import (
     Original,
     compose,
@@ -109,10 +110,23 @@ def test_a_service_that_cannot_tell_is_started_by_notifywrap() -> None:
 
 def test_new_sockets_lead_to_the_round() -> None:
     units = compose(original(), TAG, (), (Socket("web", "80"),))
-    text = units[f"{TAG}-new-0.socket"]
+    text = units[f"{TAG}-web.socket"]
     assert f"Service={TAG}.service" in text
     assert "FileDescriptorName=web" in text
-    assert f"Sockets={TAG}-new-0.socket" in units[f"{TAG}.service"]
+    assert f"Sockets={TAG}-web.socket" in units[f"{TAG}.service"]
+
+
+def test_backends_are_in_the_namespace_of_the_round() -> None:
+    """A round's own: the service's, if it has one, is none of its business."""
+    tier = offer_backends("web.service", ["127.0.0.1:6379"])
+    units = compose(original(), TAG, tier.settings, tier.sockets)
+    assert {*units} == {f"{TAG}{end}" for end in (
+        ".service", "-backend-6379.socket", "-backend-6379.service",
+    )}  # fmt: skip
+    lines = units[f"{TAG}.service"].splitlines()
+    for key in ("Requires", "After", "JoinsNamespaceOf"):
+        assert f"{key}={TAG}-backend-6379.socket" in lines
+    assert not [line for line in lines if line.startswith("Sockets=")]
 
 
 def test_a_socket_keeps_the_name_that_its_service_knows(tmp_path: Path) -> None:
