@@ -143,10 +143,12 @@ class TcpAttempt(ConnectAttempt):
     def _look(self, sockets: KernelSockets) -> Sample | None:
         end = sockets.tcp_end(self._dial.here, self._dial.there)
         if end is None:
-            return self._nowhere()
+            return self._nowhere(
+                "the server's end is not in this kernel's or network namespace's tables"
+            )
         # After a reset, or a SYN cookie: the connection itself is not in the table
         if end.state == LISTEN:
-            return None if end.is_full else unverified("the kernel knows the listener only")
+            return None if end.is_full else self._nowhere("the kernel knows the listener only")
         if end.state == SYN_RECV:
             return self._half_open(sockets)
         if end.state in (ESTABLISHED, CLOSE_WAIT) and end.inode == 0:
@@ -154,13 +156,12 @@ class TcpAttempt(ConnectAttempt):
         # All other states with inode 0 mean accepted and closed again.
         return Sample(Outcome.PASSED)
 
-    def _nowhere(self) -> Sample | None:
+    def _nowhere(self, because: str) -> Sample | None:
         """The server's end is not in the table."""
         first, self._seen_nowhere = not self._seen_nowhere, True
-        if first:
-            # It is gone for an instant when both ends have closed, too: then EOF is here by now.
-            return None
-        return unverified("the server's end is not in this kernel's or network namespace's tables")
+        # It is gone for an instant when both ends have closed, too: then EOF is here by now. And
+        # when another CPU just puts it in the place of the half open one.
+        return None if first else unverified(because)
 
     def _half_open(self, sockets: KernelSockets) -> Sample | None:
         """SYN_RECV.
