@@ -13,6 +13,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from notifywrap.drill.starting import wait_for_exec
 from notifywrap.drill.throwaway import state_directories
 from notifywrap.drill.world import remove_traces
 
@@ -86,6 +87,7 @@ class Cleaner:
 
     def _clean(self) -> None:
         if self._unit:
+            wait_for_exec([self._unit])
             _systemctl("kill", "--signal=KILL", self._unit)
             _systemctl("stop", self._unit)
             _unlink(f"/run/systemd/system/{self._unit}")

@@ -14,8 +14,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from notifywrap.drill.starting import wait_for_exec
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = ["MARK", "PLACE", "UNITS", "Sweeper", "end_processes", "end_units"]
@@ -87,34 +88,12 @@ def end_units(tag: str) -> None:
     names.sort(key=lambda name: not name.endswith(".socket"))
     if not names:
         return
-    _wait_for_exec(names)
+    wait_for_exec(names)
     for words in (["stop", "--no-block"], ["kill", "--signal=KILL"], ["stop"]):
         _systemctl(*words, *names)
     for name in names:
         os.unlink(f"{UNITS}/{name}")
     _systemctl("reset-failed", *names)
-
-
-def _wait_for_exec(names: Sequence[str]) -> None:
-    """Until what starts has been set up: systemd's own process would leave its mount points in /tmp
-    if it were killed at that."""
-    limit = time.monotonic() + _LIMIT_S
-    words = ["systemctl", "show", "--property=MainPID,ControlPID", "--value", *names]
-    while time.monotonic() < limit:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if not any(_is_systemd(pid) for pid in done.stdout.split()):
-            return
-        time.sleep(_POLL_S)
-
-
-def _is_systemd(pid: str) -> bool:
-    try:
-        name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
-    except OSError:
-        return False  # 0, or it has ended
-    return name in ("systemd", "systemd-executor")
 
 
 def end_processes(tag: str) -> None:

@@ -9,11 +9,10 @@ import pytest
 from tests.harden.conftest import harden, report
 from tests.system.daemons import program
 from tests.units.applications import HOME, install_application
+from tests.units.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from tests.units.machine import Machine
 
 pytestmark = [pytest.mark.systemd, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -55,15 +54,17 @@ SOCKETS = ("app-backend-6379.socket", "app-backend-6380.socket")
 
 
 @pytest.fixture(scope="module")
-def place(machine: Callable[..., Machine]) -> Machine:
-    """With two redis, which run the whole time."""
-    place = machine("notifywrap@")
+def place(machine: Callable[..., Machine]) -> Iterator[Machine]:
+    """With two redis, which run the whole time: not for the other tests of its folder."""
+    machine("notifywrap@")  # or the reason why there is none
+    place = Machine("notifywrap@", {})
     (place.root / "etc/gunicorn").mkdir(exist_ok=True)
     install_application(place, "gunicorn", APP)
     place.lab.install("redis@.service", REDIS)
     place.lab.install("app.service", UNIT)
     place.lab.systemctl("start", *BACKENDS, check=True)
-    return place
+    yield place
+    place.lab.down()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def found(place: Machine) -> dict[str, Any]:
 
 
 def look(place: Machine, unit: str) -> dict[str, str]:
-    return place.lab.show(unit, "InvocationID", "FragmentPath", "DropInPaths", "Requires")
+    return place.lab.show(unit, "InvocationID", "FragmentPath", "DropInPaths")
 
 
 @pytest.fixture
