@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Drilled", "measure_drill", "measure_exposure"]
 
 _LIMIT_S = 30.0
+_OWN_TMP = 'mount -n --bind "$1" /tmp && shift && LC_ALL=C.UTF-8 exec "$@"'
 _OVERALL = re.compile(r"^→ Overall exposure level for .*?: ([0-9.]+)", re.MULTILINE)
 
 
@@ -45,9 +46,9 @@ def measure_exposure(name: str, text: str, tag: str) -> float | None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         words = ["systemd-analyze", "security", "--offline=yes", "--no-pager", path]
-        # Guarded, as it has a temporary directory of its own.
-        settings = ["LC_ALL=C.UTF-8", f"TMPDIR={home}"]
-        _, said = run_guarded(["env", *settings, *words], tag, limit_s=_LIMIT_S)
+        # It makes a directory in /tmp, whatever TMPDIR says, and is killed with us.
+        own_tmp = ["unshare", "--mount", "sh", "-c", _OWN_TMP, "sh", home]
+        _, said = run_guarded([*own_tmp, *words], tag, limit_s=_LIMIT_S)
     found = _OVERALL.search(said)
     return float(found[1]) if found else None
 
