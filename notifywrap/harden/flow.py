@@ -171,9 +171,10 @@ def _drill(
     say: Callable[[str], None],
 ) -> tuple[Drilled | None, Drilled | None]:
     found: list[Drilled | None] = []
+    known = original.unit
     for each in ((), settings):
         text = merge(original, each)
-        unit = Unit(original.unit.name, original.unit.path, [(original.unit.path, text)])
+        unit = Unit(known.name, known.path, [(known.path, text)], known.tree)
         try:
             found.append(measure_drill(unit, understand))
         except NotifywrapError as error:
