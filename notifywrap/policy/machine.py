@@ -31,7 +31,7 @@ from notifywrap.policy.health import Health, Verdict
 from notifywrap.policy.patience import MARGIN_S, Patience, ask_for
 from notifywrap.policy.probe import EXEC_PACE
 from notifywrap.policy.reload import Reload
-from notifywrap.policy.signalling import on_reload_asked, on_signal
+from notifywrap.policy.signalling import forward_abort, on_reload_asked, on_signal
 from notifywrap.policy.state import STOPPABLE, WAITING, WATCHING, State
 from notifywrap.policy.status import (
     StatusLine,
@@ -82,6 +82,7 @@ class Machine:
         self.ready_s = 0.0  # how long it took to become ready
         self.last_ping = now
         self.deadline: float | None = None  # of the reload, or of our patience while aborting
+        self.abort_at: float | None = None  # when the target gets the ABRT that we got
         self.said: set[str] = set()
         self.doing = ""  # how it is stopped
         self.cause = ""  # what was wrong before it ended
@@ -102,7 +103,7 @@ class Machine:
         """The moment by which a Timer is wanted; None when only an event can change anything."""
         if self.state is State.ENDED:
             return None
-        moments = [self.status.next_deadline(), self.deadline]
+        moments = [self.status.next_deadline(), self.deadline, self.abort_at]
         if self.state is State.STARTING:
             moments.append(self.patience.next_deadline())
         if self.succession is not None:
@@ -124,6 +125,8 @@ class Machine:
         change."""
         if self.deadline is not None and self.deadline <= now:
             actions += self._give_up(now)
+        if self.abort_at is not None and self.abort_at <= now:
+            actions += forward_abort(self)
         if self.state is State.STARTING:
             actions += self._wait_on(now)
         if self.succession is not None:

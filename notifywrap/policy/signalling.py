@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from notifywrap.policy.machine import Machine
     from notifywrap.policy.spec import Spec
 
-__all__ = ["JOB_CONTROL", "RELOAD", "forward_stop", "on_reload_asked", "on_signal"]
+__all__ = ["JOB_CONTROL", "RELOAD", "forward_abort", "forward_stop", "on_reload_asked", "on_signal"]
 
 SIGABRT, SIGTERM, SIGCONT, SIGSTOP = 6, 15, 18, 19
 RELOAD = 1  # HUP: what systemd sends for a reload, unless the unit says otherwise (ReloadSignal=)
 # Passed on, and then the wrapper stops as well: a shell that stops its job means all of it.
 JOB_CONTROL = (20, 21, 22)  # TSTP, TTIN, TTOU
+# systemd may have sent the target one of its own (KillMode=control-group), and a second one would
+# end it in the middle of its stack trace.
+ABORT_LATER_S = 0.05
 
 
 def on_signal(machine: Machine, event: Signalled, now: float) -> list[Action]:
@@ -37,6 +40,11 @@ def on_signal(machine: Machine, event: Signalled, now: float) -> list[Action]:
         why = f" ({machine.health.reason})" if machine.health.reason else ""
         text = f"ABRT received, last ping {silent} ago{why}: passing it on to the target"
         actions = [Say(Level.ERROR, text)]
+    if signum == SIGABRT:
+        is_first = machine.abort_at is None
+        machine.abort_at = now + ABORT_LATER_S if is_first else None
+        if is_first:
+            return actions
     actions += _forward(machine, spec.sent_for(signum))
     if signum in (SIGTERM, SIGABRT, spec.stop_signal):
         # A stopped target acts on none of them, and KILL would have to do it.
@@ -46,6 +54,12 @@ def on_signal(machine: Machine, event: Signalled, now: float) -> list[Action]:
         # three: nobody there could continue it. We can.
         actions += [Stop()] if event.handled else [Forward(SIGSTOP), Stop()]
     return actions
+
+
+def forward_abort(machine: Machine) -> list[Action]:
+    """The time is over that was left to an ABRT of the target's own."""
+    machine.abort_at = None
+    return [*_forward(machine, machine.spec.sent_for(SIGABRT)), *_forward(machine, SIGCONT)]
 
 
 def _describe_passing(spec: Spec, signum: int) -> str:

@@ -29,7 +29,7 @@ PASS = Sample(Outcome.PASSED)
 FAIL = Sample(Outcome.FAILED, "connection refused")
 LATE = Sample(Outcome.TIMED_OUT, "not accepted")
 BROKEN = Sample(Outcome.BROKEN, "too many open files")
-HUP, KILL, TERM, CONT, TSTP = 1, 9, 15, 18, 20
+HUP, ABRT, KILL, TERM, CONT, TSTP = 1, 6, 9, 15, 18, 20
 
 
 class Life:

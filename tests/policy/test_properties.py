@@ -5,7 +5,7 @@ import itertools
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from life import BROKEN, FAIL, HUP, LATE, PASS, TCP, TERM, Life
+from life import ABRT, BROKEN, FAIL, HUP, LATE, PASS, TCP, TERM, Life
 
 from notifywrap.policy.events import (
     Abort,
@@ -20,6 +20,7 @@ from notifywrap.policy.events import (
     Timer,
 )
 from notifywrap.policy.probe import AliveProbe, DiscoverProbe, Hint, NotifyProbe
+from notifywrap.policy.signalling import ABORT_LATER_S
 from notifywrap.policy.spec import Spec, TargetNotify
 from notifywrap.policy.state import STOPPABLE, State
 
@@ -69,6 +70,7 @@ class Lives(RuleBasedStateMachine):
     def _begin(self, spec):
         self.life = Life(spec)
         self.signalled = []
+        self.aborted_at = []
         self.round = []  # how the attempts of the live round in flight ended
         self.evidence_at = self.life.now  # when a round has passed, or the first READY=1 was said
         self.own_unspent = False  # has the target pinged since our last ping?
@@ -162,7 +164,10 @@ class Lives(RuleBasedStateMachine):
     def signal(self, signum, handled):
         life = self.life
         sent = 0 if signum == HUP and life.spec.reload_command else life.spec.sent_for(signum)
-        if life.machine.state is not State.ENDED and (handled or signum != HUP) and sent:
+        is_alive = life.machine.state is not State.ENDED
+        if signum == ABRT:
+            self.aborted_at += [life.now] if is_alive else []
+        elif is_alive and (handled or signum != HUP) and sent:
             self.signalled.append(sent)
         life.signal(signum, handled)
 
@@ -216,6 +221,15 @@ class Lives(RuleBasedStateMachine):
         if not self.life.spec.pidfile:  # there they may wait for a successor who never comes
             sent = iter(self.life.forwarded())
             assert all(any(signum == other for other in sent) for signum in self.signalled)
+
+    @invariant()
+    def an_abort_is_passed_on_soon(self):
+        """Not at once: the target may have got its own, and be at its stack trace."""
+        life = self.life
+        for at in self.aborted_at if not life.spec.pidfile else []:
+            passed = [when for when, action in life.log if action == Forward(ABRT) and when >= at]
+            is_over = life.machine.state is State.ENDED or life.now < at + ABORT_LATER_S
+            assert passed or is_over
 
     @invariant()
     def nobody_is_pinged_who_does_not_wait_for_it(self):

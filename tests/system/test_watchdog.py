@@ -146,6 +146,17 @@ def test_abort_reaches_the_target(make_host: Callable[[], Host], kill_mode: str)
         host.wait_line(r"server\.py.* in serve")
 
 
+@pytest.mark.parametrize("kill_mode", KILL_MODES)
+def test_a_trace_is_not_cut_off(host: Host, port: str, kill_mode: str) -> None:
+    """With KillMode=control-group systemd has sent it an ABRT: ours would be the second."""
+    target = [*SERVER, "--slow-trace", "--fault", "deaf", port]
+    host.start(["--probe", f"tcp:{port}"], target, watchdog_s=1.0, kill_mode=kill_mode)
+    host.signal_target("USR1")
+    assert host.wait_end() == Outcome("watchdog", "killed", 6)
+    host.wait_line("trace begins")
+    host.wait_line("trace ends")
+
+
 @pytest.mark.slow
 def test_target_that_ignores_abort_is_killed_after_the_abort_timeout(host: Host, port: str) -> None:
     """A target may be too far gone for SIGABRT: systemd's SIGKILL reaches it through the cgroup."""

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--defer", action="store_true", help="TCP_DEFER_ACCEPT")
     parser.add_argument("--workers", type=int, default=0, help="forks, with SO_REUSEPORT")
     parser.add_argument("--trace", action="store_true", help="prints where it was at SIGABRT")
+    parser.add_argument("--slow-trace", action="store_true", help="in two lines, at SIGABRT")
     parser.add_argument("--ignore-abort", action="store_true", help="SIGABRT does nothing")
     parser.add_argument("--stubborn", action="store_true", help="lives on without its address")
     parser.add_argument("--reload", type=float, help="closed for so long at SIGHUP")
@@ -41,6 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.trace:
         faulthandler.enable()
+    if options.slow_trace:
+        signal.signal(signal.SIGABRT, trace_slowly)
     if options.ignore_abort:
         signal.signal(signal.SIGABRT, signal.SIG_IGN)
     pause(options.after)
@@ -48,6 +51,15 @@ def main() -> None:
         os.wait()
     else:
         Server(options).serve()
+
+
+def trace_slowly(signum: int, frame: object) -> None:
+    """As many do it: the next one ends it at once."""
+    signal.signal(signum, signal.SIG_DFL)
+    say("trace begins")
+    pause(0.02)
+    say("trace ends")
+    os.kill(os.getpid(), signum)
 
 
 class Server:
