@@ -17,7 +17,7 @@ from notifywrap.probes.tree import children
 
 __all__ = ["Entered"]
 
-_FORK_S, _POLL_S = 5.0, 0.001  # nsenter forks within milliseconds, and tells nobody
+_LIMIT_S, _POLL_S = 5.0, 0.001  # nsenter forks and ends within milliseconds, and tells nobody
 _STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -26,23 +26,34 @@ class Entered(subprocess.Popen[Any]):
 
     def send_signal(self, sig: int) -> None:
         """Send it to the command; nothing when that has ended."""
-        deadline = time.monotonic() + _FORK_S
-        while self.poll() is None and not (commands := children(self.pid)):
+        deadline = time.monotonic() + _LIMIT_S
+        while self.poll() is None and not children(self.pid):
             assert time.monotonic() < deadline, f"{self.args!r} has not forked"
             time.sleep(_POLL_S)
-        if self.returncode is not None:
-            return
-        for pid in commands:
+        if self.returncode is None:
+            self._pass_on(sig)
+
+    def kill_group(self) -> None:
+        """Kill the command and what it has started, unless that has left its process group."""
+        if self.returncode is None:  # so the group is still its own, also when nsenter has ended
+            self._pass_on(signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _pass_on(self, sig: int) -> None:
+        self._send(sig)
+        # nsenter may be just about to fork, or to stop itself, and would never end.
+        deadline = time.monotonic() + _LIMIT_S
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while sig == signal.SIGKILL and os.waitid(os.P_PID, self.pid, ended) is None:
+            assert time.monotonic() < deadline, f"{self.args!r} does not end"
+            time.sleep(_POLL_S)
+            self._send(sig)
+
+    def _send(self, sig: int) -> None:
+        for pid in children(self.pid):
             try:
                 os.kill(pid, sig)
             except ProcessLookupError:
                 pass  # it has ended meanwhile
         if sig not in _STOPS:
             os.kill(self.pid, signal.SIGCONT)  # it stops when the command does
-
-    def kill_group(self) -> None:
-        """Kill the command and what it has started, unless that has left its process group."""
-        self.kill()
-        if self.returncode is None:
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # the group is still its own
-            os.killpg(self.pid, signal.SIGKILL)

@@ -156,36 +156,6 @@ def test_run_kills_at_its_timeout(lab):
     wait_until(lambda: "4242" not in lab.run("sh", "-c", "cat /proc/[0-9]*/cmdline").stdout)
 
 
-def test_popen_is_a_process_inside(lab):
-    """For clients that talk to a service while the test goes on."""
-    client = lab.popen(
-        "sh",
-        "-c",
-        "echo ready; read line; echo got $line",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert client.stdout.readline() == "ready\n"
-    assert client.communicate("this\n", timeout=10)[0] == "got this\n"
-    assert client.returncode == 0
-
-
-@pytest.mark.parametrize("name", ["TERM", "KILL", "INT"])
-def test_a_signal_reaches_the_command(lab, name):
-    """As of any process that is one's own; also of a stopped one."""
-    client = lab.popen("sh", "-c", "echo ready; exec sleep 1000", stdout=subprocess.PIPE, text=True)
-    assert client.stdout.readline() == "ready\n"
-    client.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, client.pid, os.WSTOPPED | os.WNOWAIT)  # nsenter does as it does
-    signum = getattr(signal, f"SIG{name}")
-    client.send_signal(signum)
-    if name != "KILL":
-        client.send_signal(signal.SIGCONT)
-    client.communicate(timeout=10)
-    assert client.returncode == -signum
-
-
 def test_ready_status_and_journal(lab, unit):
     """systemctl start returns with READY=1 and the status text is systemd's."""
     service = unit(
@@ -313,32 +283,6 @@ def test_kill_of_the_keeper_leaves_no_process(owner):
     assert all_end(pidfds)
     with Lab():
         assert [trace for trace in traces(name) if "cgroup" in trace] == []
-
-
-# Orphans go to it, and stay zombies: as with a pid 1 that reaps nobody, in a container.
-NEGLIGENT = """
-import ctypes, subprocess, time
-from notifywrap.testing.lab import Lab
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-with Lab() as lab:
-    with lab.popen("sleep", "1000") as client:
-        client.kill()
-    for end in (client.terminate, client.kill_group):
-        end()  # it has ended: nothing
-    for _ in range(10):
-        try:
-            lab.run("sh", "-c", "sleep 4242 & sleep 4242", timeout_s=0.02)
-        except subprocess.TimeoutExpired:
-            pass
-print("down")
-"""
-
-
-def test_the_lab_ends_where_orphans_are_not_reaped():
-    """A command that outlived its nsenter would keep the kernel from ending it."""
-    words = [sys.executable, "-c", NEGLIGENT]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("down\n", "")
 
 
 def test_bind_shows_live_files(tmp_path):
