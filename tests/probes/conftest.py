@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -195,3 +196,9 @@ def tcp() -> Callable[..., TcpProbe]:
 def each_way(request: pytest.FixtureRequest) -> Callable[[], SockDiag | ProcNet]:
     """Both ways to the kernel's socket tables: a promise must hold for either."""
     return SockDiag if request.param == "netlink" else ProcNet
+
+
+@pytest.fixture
+def listener() -> socket.socket:
+    """A listening socket of our own that nobody accepts on."""
+    return socket.create_server(("127.0.0.1", 0))
