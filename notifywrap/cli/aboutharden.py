@@ -26,7 +26,8 @@ log, threads, memory, time to start. So give it work that is like the real work:
   --copy PATH         one more path that the service writes to (more than once)
   --max-rounds N      what was not tried by then is named                              80
   --lab               boots a systemd for it, with a network of its own; the rule where none runs
-  --output DIR        writes NAME.service.d/50-harden.conf there (/etc/systemd/system)
+  --output DIR        writes NAME.service.d/50-harden.conf there (/etc/systemd/system), and
+                      the units beside it, for sockets and backends
   --json              the result for programs
 
 Root is needed. What runs are throwaway units of another name (notifywrap-harden-...): the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -116,12 +117,13 @@ def _undo(result: Result, by_name: dict[str, Candidate]) -> list[str]:
         for tier in _tiers(result, by_name)
         for name in format_sockets(result.unit, tier.sockets)
     ]
+    unit = shlex.quote(result.unit)
     paths = [f"{result.unit}.d/{NAME}", *sockets]
     if any(pick.name == ROOT for pick in result.kept):
         paths.append(f"{result.unit}.root")
-    stop = [f"systemctl stop {' '.join(sockets)}"] if sockets else []
-    rm = f"rm -r {' '.join(f'/etc/systemd/system/{path}' for path in paths)}"
-    return [*stop, rm, "systemctl daemon-reload", f"systemctl restart {result.unit}"]
+    stop = [f"systemctl stop {shlex.join(sockets)}"] if sockets else []
+    rm = f"rm -r {shlex.join(f'/etc/systemd/system/{path}' for path in paths)}"
+    return [*stop, rm, "systemctl daemon-reload", f"systemctl restart {unit}"]
 
 
 def _rejected(result: Result, by_name: dict[str, Candidate]) -> list[str]:

@@ -96,9 +96,13 @@ def find_facts(
 
 def _backends(original: Original, baseline: Observation) -> tuple[Tier, ...]:
     """Where whatever it does on the network can be done through sockets of systemd: it listens on
-    nothing but what they may be for, and reaches, or asks for, no other machine."""
+    nothing but what they may be for, and reaches no other machine. Whether it asks for one, a round
+    shows."""
     own = [int(each.rpartition(":")[2]) for each in _own_listeners(original, baseline)]
-    if not baseline.backends or baseline.peers or _name_servers(baseline):
+    if not baseline.backends or baseline.peers:
+        return ()
+    # It would be in the namespace of whoever comes first.
+    if original.unit.words("JoinsNamespaceOf", section="Unit"):
         return ()
     if any(port >= PRIVILEGED for port in own) or not os.access(PROXY, os.X_OK):
         return ()

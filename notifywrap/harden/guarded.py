@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ def run_guarded(words: Sequence[str], tag: str, *, limit_s: float | None = None)
         try:
             status = output.follow(limit_s)
         finally:
+            if process.returncode is None:  # so the group is still its own
+                os.killpg(process.pid, signal.SIGKILL)
             end_processes(tag)  # the background, too: the next round must not meet it
             process.wait()
         output.read()

@@ -32,7 +32,7 @@ class Setting(NamedTuple):
 class Socket(NamedTuple):
     """A .socket unit that a tier needs: systemd binds *listen*, and hands it over as *name*.
 
-    is_backend  it is bound in the service's network namespace, and forwarded (see backends.py)
+    is_backend  it is bound in the service's network namespace, and forwarded (see sockets.py)
     """
 
     name: str

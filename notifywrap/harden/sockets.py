@@ -3,7 +3,7 @@ network of its own. Pure.
 
 A backend's listens in the service's network namespace at the backend's own address, and
 systemd-socket-proxyd(8) forwards to that outside. So the service keeps its configuration and the
-backend its unit, and nothing else on this machine, or any other, can be reached.
+backend its unit, and nothing else on this machine, or any other, can be reached by network.
 Source: systemd.unit(5), JoinsNamespaceOf=; systemd.exec(5), PrivateNetwork=, which on a .socket
 unit is about where its sockets are bound.
 """
@@ -17,9 +17,10 @@ from notifywrap.harden.model import Setting, Socket, Tier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PROXY", "format_sockets", "name_socket", "offer_backends"]
+__all__ = ["PROXY", "format_sockets", "is_backend", "name_socket", "offer_backends"]
 
 PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
+_MOST_CONNECTIONS, _FDS_OF_CONNECTION = 10_000, 6  # two sockets, and a pipe for each direction
 _WHY = "of the network its backends alone, each through a proxy"
 _WHOLLY = (
     "DynamicUser LockPersonality MemoryDenyWriteExecute PrivateDevices PrivateUsers ProtectClock"
@@ -51,8 +52,14 @@ def offer_backends(unit: str, addresses: Sequence[str]) -> Tier:
 
 
 def name_socket(unit: str, socket: Socket) -> str:
-    """What its .socket unit is called."""
-    return f"{unit.removesuffix('.service')}-{socket.name}.socket"
+    """What its .socket unit is called. With an @ it would be an instance of the service's template,
+    and the proxy as well, with all of that one's drop-ins."""
+    return f"{unit.removesuffix('.service').replace('@', '-')}-{socket.name}.socket"
+
+
+def is_backend(unit: str, name: str) -> bool:
+    """Is this the name of a backend's .socket unit beside *unit*?"""
+    return name.startswith(name_socket(unit, Socket("backend-", "")).removesuffix(".socket"))
 
 
 def format_sockets(unit: str, sockets: Sequence[Socket]) -> dict[str, str]:
@@ -75,16 +82,22 @@ def format_sockets(unit: str, sockets: Sequence[Socket]) -> dict[str, str]:
 
 def _backend(unit: str, name: str, address: str, first: str) -> dict[str, str]:
     # The service joins one namespace alone, so the others have to be in that.
-    joins = f"[Unit]\nJoinsNamespaceOf={first}\nAfter={first}\n" if first else ""
+    joins = f"JoinsNamespaceOf={first}\nAfter={first}\n" if first else ""
     listening = (
         f"# In the network namespace of {unit}, which has JoinsNamespaceOf= for it.\n"
-        f"{joins}[Socket]\nListenStream={address}\nPrivateNetwork=yes\n"
+        f"[Unit]\nPartOf={unit}\n{joins}"
+        f"[Socket]\nListenStream={address}\nPrivateNetwork=yes\n"
         "# All of these are joined: without them here the service would not have them either.\n"
         "PrivateTmp=yes\nPrivateIPC=yes\n"
     )
+    # Type=exec: it says READY=1 since systemd 254 or so, and was killed for the lack of it before.
+    # It takes a host without brackets.
+    plain = address.replace("[", "").replace("]", "")
     sandbox = "".join(f"{key}={value}\n" for key, value in _SANDBOX.items())
     forwarding = (
         f"# Outside of it: what {unit} has connected to is passed on to the backend.\n"
-        f"[Service]\nType=notify\nExecStart={PROXY} {address}\n{sandbox}"
+        f"[Unit]\nRequires={name}\nAfter={name}\n[Service]\nType=exec\n"
+        f"ExecStart={PROXY} --connections-max={_MOST_CONNECTIONS} {plain}\n"
+        f"LimitNOFILE={_FDS_OF_CONNECTION * _MOST_CONNECTIONS + 100}\n{sandbox}"
     )
     return {name: listening, f"{name.removesuffix('.socket')}.service": forwarding}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from notifywrap.drill.throwaway import DIRECTORIES, rename, settle
 from notifywrap.errors import SpecError
 from notifywrap.harden.rootdirectory import KEY
-from notifywrap.harden.sockets import format_sockets
+from notifywrap.harden.sockets import format_sockets, is_backend
 from notifywrap.unitfile.compose import quote
 from notifywrap.unitfile.findings import Subject
 from notifywrap.unitfile.unit import load, parse_unit
@@ -115,6 +115,12 @@ def read_unit(subject: Subject) -> Original:
                 )
     for command, line in unit.commands("ExecStart"):
         _check_place(command.path, f"{line.path}:{line.line}: ExecStart=")
+    for line in unit.lines("JoinsNamespaceOf", section="Unit"):
+        if any(is_backend(unit.name.full, name) for name in line.value.split()):
+            raise SpecError(
+                f"{line.path}:{line.line}: a round would be in the service's own namespace, with"
+                " its /tmp: undo the former result first, as this file says"
+            )
     return Original(subject, tuple(_find_sockets(unit)))
 
 

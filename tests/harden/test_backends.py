@@ -51,6 +51,17 @@ ExecStart={program("redis-server")} --port %i --save ""
 BACKENDS = ("redis@6379.service", "redis@6380.service")
 VISIT = f"curl -sf --unix-socket {SOCKET} http://app/visit"
 SOCKETS = ("app-backend-6379.socket", "app-backend-6380.socket")
+PROXIES = ("app-backend-6379.service", "app-backend-6380.service")
+HOME_OF_UNITS = "/etc/systemd/system"
+MANY = """\
+import socket, sys
+taken = []
+for _ in range(300):
+    one = socket.create_connection(("127.0.0.1", 6379), 5)
+    one.sendall(b"PING\\r\\n")
+    assert one.recv(100).startswith(b"+PONG"), len(taken)
+    taken.append(one)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +69,19 @@ def place(machine: Callable[..., Machine]) -> Iterator[Machine]:
     """With two redis, which run the whole time: not for the other tests of its folder."""
     machine("notifywrap@")  # or the reason why there is none
     place = Machine("notifywrap@", {})
+    try:
+        prepare(place)
+        yield place
+    finally:
+        place.lab.down()
+
+
+def prepare(place: Machine) -> None:
     (place.root / "etc/gunicorn").mkdir(exist_ok=True)
     install_application(place, "gunicorn", APP)
     place.lab.install("redis@.service", REDIS)
     place.lab.install("app.service", UNIT)
     place.lab.systemctl("start", *BACKENDS, check=True)
-    yield place
-    place.lab.down()
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +138,46 @@ def test_it_works_when_it_is_installed(installed: Machine) -> None:
     for _ in range(2):  # and after a restart, when the sockets are there already
         lab.systemctl("restart", "app.service", check=True)
         assert lab.run("sh", "-c", VISIT, check=True).stdout.startswith("visit:")
+    for proxy in PROXIES:  # it lives on, and says nothing of READY=1
+        lab.wait(proxy, ActiveState="active", SubState="running")
     pid = lab.show("app.service", "MainPID")["MainPID"]
     seen = lab.run("nsenter", "-t", pid, "-n", "ss", "-Hltn", check=True).stdout
     there = sorted(line.split()[3] for line in seen.splitlines())
     assert there == ["127.0.0.1:6379", "127.0.0.1:6380"]
-    units = [f"/etc/systemd/system/{name}" for name in (*SOCKETS, "app.service")]
+    units = [f"{HOME_OF_UNITS}/{name}" for name in (*SOCKETS, "app.service")]
     said = lab.run("systemd-analyze", "verify", *units)
     assert (said.returncode, said.stdout) == (0, "")
-    proxies = [unit.replace(".socket", ".service") for unit in units[:2]]
-    said = lab.run("/usr/local/bin/notifywrap", "check", *proxies)
+    said = lab.run(
+        "/usr/local/bin/notifywrap", "check", *[f"{HOME_OF_UNITS}/{each}" for each in PROXIES]
+    )
     assert (said.returncode, said.stdout) == (0, ""), said.stdout
+
+
+def test_a_pool_of_connections_fits_through_the_proxy(installed: Machine) -> None:
+    """By default it has descriptors for some 170."""
+    lab = installed.lab
+    lab.systemctl("restart", "app.service", check=True)
+    pid = lab.show("app.service", "MainPID")["MainPID"]
+    lab.run("nsenter", "-t", pid, "-n", "/usr/bin/python3", "-I", "-c", MANY, check=True)
+
+
+def test_what_is_beside_it_starts_and_ends_with_it(installed: Machine) -> None:
+    """Sockets that stay would keep its /tmp for the next start, and its network."""
+    lab = installed.lab
+    lab.systemctl("start", "app.service", check=True)
+    lab.run("sh", "-c", VISIT, check=True)
+    lab.systemctl("restart", SOCKETS[0], check=True)
+    lab.wait("app.service", ActiveState="active")
+    assert lab.run("sh", "-c", VISIT, check=True).stdout.startswith("visit:")
+    lab.systemctl("stop", "app.service", check=True)
+    for unit in (*SOCKETS, *PROXIES):
+        lab.wait(unit, ActiveState="inactive")
+
+
+def test_an_installed_result_is_undone_before_the_next_search(installed: Machine) -> None:
+    """A round that joined its sockets would be in the /tmp of the real service."""
+    installed.lab.systemctl("stop", "app.service", check=True)
+    said = installed.lab.run("/usr/local/bin/notifywrap", "harden", "app.service")
+    assert said.returncode == 2
+    assert "50-harden.conf" in said.stdout
+    assert "undo the former result first" in said.stdout

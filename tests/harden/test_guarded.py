@@ -61,6 +61,12 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> Non
     until(lambda: not is_alive(out.strip()))
 
 
+def test_the_limit_holds_for_one_without_an_environment(tmp_path: Path) -> None:
+    """By that it is known; but its process group is known as well."""
+    words = ["sh", "-c", "exec env -i sleep 600"]
+    assert run_guarded(words, tag_of(tmp_path), limit_s=0.3) == (TOO_LONG, "")
+
+
 def test_what_it_leaves_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
     """It holds stdout, and would meet the next round."""
     status, out = run_guarded(["sh", "-c", "sleep 600 & echo $!"], tag_of(tmp_path))
