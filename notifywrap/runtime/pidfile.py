@@ -57,8 +57,14 @@ class PidFile:
 
         Until somebody is followed, they end with us.
         """
-        heirs = [pid for pid in children(os.getpid()) if pid not in strangers]
-        heirs = [pid for pid in heirs if _is_living_child(pid)]
+        heirs: list[int] = []
+        listed: list[int] = []
+        before = None
+        # One that has ended since it was listed has left us its own children: so list them again.
+        while not heirs and listed != before:
+            before = listed
+            listed = [pid for pid in children(os.getpid()) if pid not in strangers]
+            heirs = [pid for pid in listed if _is_living_child(pid)]
         self.guard(heirs)
         return heirs
 

@@ -112,6 +112,21 @@ def test_only_a_child_that_the_target_left_to_us_is_believed(path: Path, child: 
     assert pidfile.find(()) == 0
 
 
+def test_an_heir_that_comes_while_we_look_is_seen(
+    path: Path, child: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A daemon forks twice: the one in between may end when we have listed it, and not yet asked
+    whether it lives. What it leaves is ours by then."""
+    with subprocess.Popen(["true"]) as between:
+        os.waitid(os.P_PID, between.pid, os.WEXITED | os.WNOWAIT)
+        listings = iter([[between.pid]])
+        both = [between.pid, child]
+        monkeypatch.setattr("notifywrap.runtime.pidfile.children", lambda _: next(listings, both))
+        file = PidFile(str(path))
+        assert file.find_heirs(()) == [child]
+        file.close()
+
+
 def test_a_file_of_an_earlier_life_is_not_believed(path: Path, child: int):
     """Pids come again: after a boot the same number may well be another process of the tree."""
     path.write_text(f"{child}\n")
