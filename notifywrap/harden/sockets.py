@@ -90,7 +90,7 @@ def _backend(unit: str, name: str, address: str, first: str) -> dict[str, str]:
         "# All of these are joined: without them here the service would not have them either.\n"
         "PrivateTmp=yes\nPrivateIPC=yes\n"
     )
-    # Type=exec: it says READY=1 since systemd 254 or so, and was killed for the lack of it before.
+    # Type=exec: that of systemd 252 says no READY=1, and would be killed for it after 90 s.
     # It takes a host without brackets.
     plain = address.replace("[", "").replace("]", "")
     sandbox = "".join(f"{key}={value}\n" for key, value in _SANDBOX.items())

@@ -39,6 +39,7 @@ def on_exit(machine: Machine, event: TargetExited, now: float) -> list[Action]:
     status = ExitStatus(FAILED) if machine.state is State.ABORTING else event.status
     was_reloading = machine.state is State.RELOADING
     machine.state, machine.succession = State.ENDED, None
+    machine.deadline = machine.abort_at = None  # nobody is left to be sent anything
     how = describe_exit(event.status, spec, was_ready or was_wanted)
     words = machine.words.status
     words = f"; its last status: {words}" if words else ""

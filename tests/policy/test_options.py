@@ -4,7 +4,17 @@ pid files, presets' hints."""
 import pytest
 from life import CONT, FAIL, HUP, KILL, PASS, TCP, TERM, Life
 
-from notifywrap.policy.events import Follow, Followed, OpenAttempt, Outcome, ReloadAsked, Sample
+from notifywrap.policy.events import (
+    Abort,
+    Exit,
+    Follow,
+    Followed,
+    OpenAttempt,
+    Outcome,
+    ReloadAsked,
+    Sample,
+    TargetExited,
+)
 from notifywrap.policy.exits import ExitStatus
 from notifywrap.policy.probe import (
     DiscoverProbe,
@@ -309,6 +319,13 @@ def test_the_last_status_says_what_was_wrong_when_the_watchdog_acted():
     life = Life().ready().rounds(FAIL, FAIL).signal(6)
     last = life.exit(signum=6).told("STATUS")[-1]
     assert last == "the target was killed by ABRT; it was unhealthy: tcp:80: connection refused"
+
+
+def test_nothing_follows_the_exit_when_its_end_is_heard_late():
+    """On a busy machine the moment to pass ABRT on, or to kill, has come by then: to nobody."""
+    for life in (Life().ready().signal(6), Life().ready().play(Abort("test"))):
+        last = life.machine.handle(TargetExited(ExitStatus(0, 6)), life.now + 1000)[-1]
+        assert isinstance(last, Exit)
 
 
 def test_its_end_is_not_taken_for_an_illness():

@@ -57,7 +57,7 @@ def trace_slowly(signum: int, frame: object) -> None:
     """As many do it: the next one ends it at once."""
     signal.signal(signum, signal.SIG_DFL)
     say("trace begins")
-    pause(0.02)
+    pause(0.005)
     say("trace ends")
     os.kill(os.getpid(), signum)
 
